@@ -32,10 +32,12 @@ export type { App, Fits, StoredPortal } from "./src/app/app.ts";
 export { createApp } from "./src/app/create_app.ts";
 export type { Opening, OpeningOptions, OpeningState } from "./src/app/openings.ts";
 export type { PlanQuery } from "./src/app/plan.ts";
+export type { Readiness } from "./src/app/readiness.ts";
 export type { RehearsalOptions } from "./src/app/rehearse.ts";
 export type { UpgradeStatus } from "./src/worker/upgrade_status.ts";
 export type { AppOptions, Limits } from "./src/app/options.ts";
 export type { Admin, Pause, RegisteredUpgrade, RollbackReport, RolledBackStep } from "./src/plugin/admin.ts";
+export type { AppHealth } from "./src/plugin/app_health.ts";
 export type {
   ActionNote,
   Attribution,
@@ -50,7 +52,10 @@ export type {
   PortalFilter,
   PortalMatch,
   PortalPage,
+  SnapshotFilter,
   StartedBatch,
+  StuckFilter,
+  StuckGroup,
   UnverifiedEvent,
   UnverifiedEvents,
   UnverifiedFilter,
@@ -110,6 +115,7 @@ export type {
   UserReadyEvent,
 } from "./src/bitrix24/events.ts";
 export type { DecodeLimits, WireTree, WireValue } from "./src/bitrix24/tree.ts";
+export { connectionAddress } from "./src/intake/client_address.ts";
 export type { RequestLimits } from "./src/intake/http.ts";
 
 // Plugins and handlers
@@ -157,6 +163,7 @@ export type {
   RolloutWait,
   RolloutWindow,
 } from "./src/plugin/rollout.ts";
+export type { StorageReport, TracedWork, Tracing, WorkEnd, WorkOutcome, WorkSpan } from "./src/plugin/tracing.ts";
 export type { DurableReport, Observers, StepReport, UpgradeFailure, VersionChange } from "./src/plugin/observers.ts";
 export type {
   ApplicationTokenDigests,
@@ -169,6 +176,7 @@ export type {
   PortalState,
   RunProgress,
 } from "./src/portal/portal.ts";
+export type { CountSnapshot } from "./src/portal/count_snapshots.ts";
 export type { PortalCount } from "./src/portal/totals.ts";
 export type { ClaimKind, PortalClaim } from "./src/portal/claims.ts";
 export type { ConfirmMode } from "./src/portal/event_facts.ts";

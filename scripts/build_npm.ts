@@ -1,14 +1,15 @@
 /**
- * Builds the npm package: `deno pack`, then what `deno pack` cannot say (bin, engines, description, peers), then
- * `npm pack`. Prints the path of the tarball.
+ * Builds the npm package: `deno pack`, then what `deno pack` cannot say (bin, engines, description, peers), then shorter
+ * modules, then `npm pack`. Prints the path of the tarball.
  *
  *     deno run -A scripts/build_npm.ts [folder]
  */
 // deno-lint-ignore-file no-console
-import { mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
+import { minify } from "terser";
 import { read, run } from "./run.ts";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
@@ -70,10 +71,31 @@ export async function buildNpm(folder: string = join(root, "npm")): Promise<stri
     (manifest.peerDependenciesMeta ??= {})[name] = { optional: true };
   }
   writeFileSync(join(unpacked, "package.json"), JSON.stringify(manifest, null, 2) + "\n");
+  await shorten(unpacked);
 
   const packed = await read("npm", ["pack", "--silent", "--json", "./package"], { cwd: folder });
   const [{ filename }] = JSON.parse(packed);
   return join(folder, filename);
+}
+
+/**
+ * Drops the comments and spaces of all modules, and shortens the names of variables. Functions and classes keep their names,
+ * which stack traces have, and editors show the comments of the types.
+ */
+async function shorten(folder: string): Promise<void> {
+  for (const entry of readdirSync(folder, { recursive: true, withFileTypes: true })) {
+    if (!entry.isFile() || !entry.name.endsWith(".js")) continue;
+    const file = join(entry.parentPath, entry.name);
+    const { code } = await minify(readFileSync(file, "utf8"), {
+      module: true,
+      compress: false,
+      keep_fnames: true,
+      keep_classnames: true,
+      format: { comments: false },
+    });
+    if (code === undefined) throw new Error(`terser failed on ${file}`);
+    writeFileSync(file, code);
+  }
 }
 
 if (import.meta.main) console.log(await buildNpm(...process.argv.slice(2, 3).map((folder) => resolve(folder))));

@@ -62,6 +62,22 @@ export function toPage(file: string, text: string, exists: (file: string) => boo
       .replaceAll(/^(\[[^\]]+\]: )(\S+)$/gm, (_, name, target) => name + follow(target)));
 }
 
+/** Returns the anchor that the site gives to a heading. */
+export function anchorOf(heading: string): string {
+  return heading.normalize("NFKD").replaceAll(/[\u0300-\u036f]/g, "").replaceAll(/[^\p{L}\p{N}—–…]+/gu, "-")
+    .replaceAll(/^-+|-+$/g, "").replace(/^(\d)/, "_$1").toLowerCase();
+}
+
+/** Returns a translation whose headings have the anchors of its original, so that links fit both. */
+export function withAnchors(translation: string, original: string): string {
+  const anchors: string[] = [];
+  outsideCode(original, (prose) => {
+    anchors.push(...[...prose.matchAll(/^#+ (.+)$/gm)].map(([, heading]) => anchorOf(heading!)));
+    return prose;
+  });
+  return outsideCode(translation, (prose) => prose.replaceAll(/^#+ .+$/gm, (line) => `${line} {#${anchors.shift()}}`));
+}
+
 /** Replaces in a Markdown text what is not in fenced code. */
 function outsideCode(text: string, replace: (prose: string) => string): string {
   return text.split(/^( *```[\s\S]*?^ *```)$/m).map((part, i) => i % 2 === 0 ? replace(part) : part).join("");
@@ -82,9 +98,16 @@ export function writePages(folder: string): void {
     pages.set(page, page.endsWith(".md") ? toPage(file, content.toString("utf8"), exists) : content);
   }
   for (const [page, content] of [...pages]) {
-    if (page.startsWith("ru/") || pages.has(`ru/${page}`)) continue;
-    const isText = typeof content === "string";
-    pages.set(`ru/${page}`, isText ? content.replace(/^# .+$/m, (title) => `${title}\n\n${NOT_TRANSLATED}`) : content);
+    if (page.startsWith("ru/")) continue;
+    const translation = pages.get(`ru/${page}`);
+    pages.set(
+      `ru/${page}`,
+      typeof content !== "string"
+        ? content
+        : typeof translation === "string"
+        ? withAnchors(translation, content)
+        : content.replace(/^# .+$/m, (title) => `${title}\n\n${NOT_TRANSLATED}`),
+    );
   }
   rmSync(folder, { recursive: true, force: true });
   for (const [page, content] of pages) {

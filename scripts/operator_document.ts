@@ -79,6 +79,11 @@ const ERRORS: readonly (readonly [status: number, description: string, applies: 
   ],
   [413, "The body is too large", isPost],
   [415, "The body is not JSON in UTF-8", isPost],
+  [
+    429,
+    "The token has called this route too often in the last hour; `retry-after` says when it may again",
+    ({ maxPerHour }) => maxPerHour !== undefined,
+  ],
   [500, "The app, or a handler of the vendor, has failed: its log has the error", () => true],
   [502, "Bitrix24 did not answer", ({ id }) => ["checkPortal", "rehearsePortal"].includes(id)],
   [503, "The storage is down, or the app cannot be set up", () => true],

@@ -60,6 +60,19 @@ const SILENCE = { id: "7b1e", ...SILENCED, by: "ada", reason: REASON, since: AT,
 export const ANSWERS: Readonly<Record<string, unknown>> = {
   listPortals: { items: [PORTAL], next: MEMBER_ID },
   countPortals: { items: [{ version: "2.0.0", status: "parked", count: 1 }] },
+  getHealth: {
+    ...{ isRunning: true, tickedAt: AT },
+    due: { entries: 2, lagMs: 340 },
+    unverified: { events: 1, portals: 1, oldestMs: 62_000 },
+    outbox: { waiting: 3, dead: 0 },
+  },
+  listStuck: {
+    items: [{
+      ...{ status: "parked", count: 3, fingerprint: "52a1b0c4e38d97f6", upgradeId: "3", step: "convert" },
+      ...{ message: "no such list", example: { memberId: MEMBER_ID, domain: "example.bitrix24.de" } },
+    }],
+  },
+  listSnapshots: { items: [{ at: AT, counts: [{ version: "2.0.0", status: "parked", count: 1 }] }] },
   listUnverified: {
     items: [{
       ...{ memberId: MEMBER_ID, isKnown: true },
@@ -129,6 +142,7 @@ export const ANSWERS: Readonly<Record<string, unknown>> = {
       ...{ state: "running", matched: 40, done: 12, refused: 0, changed: 1, startedAt: AT },
     }],
   },
+  countMatching: { matched: 40 },
   startBatch: { id: BATCH_ID, matched: 40 },
   stopBatch: {},
   getPause: { pause: { by: "ada", reason: "wrong prices after version 4", since: AT } },

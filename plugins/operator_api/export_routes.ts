@@ -29,6 +29,12 @@ async function note<Filter extends object>(
   return filter as unknown as Filter;
 }
 
+/**
+ * Number of exports of a token in an hour: each is an entry of the audit log, which one that may only read must not be able to
+ * fill.
+ */
+const MAX_PER_HOUR = 30;
+
 /** Number of items that are read at a time. */
 const PAGE = 200;
 
@@ -85,7 +91,7 @@ const AUDIT_COLUMNS: Readonly<Record<string, (entry: AuditEntry) => Cell>> = {
 /** The routes. */
 export const EXPORT_ROUTES: readonly Route[] = [
   route<ExportQuery & PortalMatch>({
-    ...{ method: "GET", path: "/export/portals", id: "exportPortals", role: "read" },
+    ...{ method: "GET", path: "/export/portals", id: "exportPortals", role: "read", maxPerHour: MAX_PER_HOUR },
     summary: "Streams all portals that match as CSV or JSON lines",
     query: exportQuery(MATCH),
     answer: { stream: FORMATS, item: EXPORTED_PORTAL },
@@ -106,7 +112,7 @@ export const EXPORT_ROUTES: readonly Route[] = [
     },
   }),
   route<ExportQuery & AuditMatch>({
-    ...{ method: "GET", path: "/export/audit", id: "exportAudit", role: "read" },
+    ...{ method: "GET", path: "/export/audit", id: "exportAudit", role: "read", maxPerHour: MAX_PER_HOUR },
     summary: "Streams the audit log as CSV or JSON lines, the latest entry first",
     query: exportQuery(AUDIT_MATCH),
     answer: { stream: FORMATS, item: AUDIT_ENTRY },

@@ -22,7 +22,8 @@ export const BATCH_ACTIONS: readonly NewBatch["action"][] = all<NewBatch["action
 
 export const AUDITED_ACTIONS: readonly AuditedAction[] = all<AuditedAction>({
   ...{ retry: true, skip: true, rollback: true, setInitialVersion: true, setTarget: true, forget: true, pause: true },
-  ...{ resume: true, batch: true, adopt: true, "outbox.retry": true, recount: true, export: true },
+  ...{ resume: true, batch: true, adopt: true, "outbox.retry": true, recount: true, check: true },
+  ...{ rehearse: true, export: true },
   ...{ "rollout.set": true, "rollout.pause": true, "rollout.resume": true, "rollout.promote": true },
   ...{ "rollout.abort": true, "silence.add": true, "silence.remove": true },
 });

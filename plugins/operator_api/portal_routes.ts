@@ -1,13 +1,13 @@
 /** Routes on portals. */
-import type { PortalFilter } from "../../mod.ts";
+import type { PortalFilter, SnapshotFilter, StuckFilter } from "../../mod.ts";
 import { UnknownPortalError, VersionError } from "../../errors.ts";
 import { invalid, versionIssue } from "./api_error.ts";
-import { MATCH, PAGE, UPGRADE_ID, VERSION } from "./parameters.ts";
+import { limit, MATCH, PAGE, UPGRADE_ID, VERSION } from "./parameters.ts";
 import { type Route, route } from "./route.ts";
-import { object, type ObjectSchema, optional, wholeList } from "./schema.ts";
-import { CHECK, COUNT, PORTAL_PAGE, STORED_PORTAL, UNVERIFIED } from "./portal_shapes.ts";
+import { object, type ObjectSchema, optional, type Schema, wholeList } from "./schema.ts";
+import { CHECK, COUNT, PORTAL_PAGE, SNAPSHOT, STORED_PORTAL, STUCK_GROUP, UNVERIFIED } from "./portal_shapes.ts";
 import { FINISHED_RUN, HISTORY, PLAN, REHEARSAL, ROLLBACK } from "./run_shapes.ts";
-import { pageOf, text } from "./values.ts";
+import { oneOf, pageOf, text } from "./values.ts";
 
 /** The answer of an action on a portal: the portal that was meant, also if its domain was passed. */
 const ACTED: ObjectSchema = object<{ readonly memberId: string }>({ memberId: text });
@@ -18,6 +18,20 @@ export const FILTER: ObjectSchema = {
   properties: { ...MATCH.properties, after: PAGE.after.optional, limit: PAGE.limit.optional },
   required: [],
 };
+
+const TIME: Schema = { type: "integer", minimum: 0, maximum: Date.UTC(10_000, 0) - 1 };
+
+const SNAPSHOT_FILTER = object<SnapshotFilter>({
+  from: optional({
+    ...TIME,
+    description: "Since this time, in milliseconds since 1970; by default, 7 days before `to`",
+  }),
+  to: optional({ ...TIME, description: "Up to this time, in milliseconds since 1970; by default, now" }),
+  every: optional({
+    ...oneOf("hour", "day"),
+    description: "One an hour, kept for 90 days; or one a day, for two years",
+  }),
+});
 
 /** The routes. */
 export const PORTAL_ROUTES: readonly Route[] = [
@@ -33,6 +47,20 @@ export const PORTAL_ROUTES: readonly Route[] = [
     summary: "Counts portals by version and state",
     answer: wholeList(COUNT),
     run: async ({ admin }) => ({ items: await admin.counts() }),
+  }),
+  route<StuckFilter>({
+    ...{ method: "GET", path: "/stuck", id: "listStuck", role: "read" },
+    summary: "Lists the causes for which portals are parked, blocked or tried again, the most frequent first",
+    query: object<StuckFilter>({ limit: optional(limit(100)) }),
+    answer: wholeList(STUCK_GROUP),
+    run: async ({ admin, query }) => ({ items: await admin.stuck(query) }),
+  }),
+  route<SnapshotFilter>({
+    ...{ method: "GET", path: "/snapshots", id: "listSnapshots", role: "read" },
+    summary: "Lists the counts of past hours or days, the oldest first",
+    query: SNAPSHOT_FILTER,
+    answer: wholeList(SNAPSHOT),
+    run: async ({ admin, query }) => ({ items: await admin.snapshots(query) }),
   }),
   route<{ readonly after?: string; readonly limit?: number }>({
     ...{ method: "GET", path: "/unverified", id: "listUnverified", role: "read" },
@@ -85,19 +113,31 @@ export const PORTAL_ROUTES: readonly Route[] = [
     },
   }),
   route({
-    ...{ method: "POST", path: "/portals/{portal}/check", id: "checkPortal", role: "operate" },
+    ...{ method: "POST", path: "/portals/{portal}/check", id: "checkPortal", role: "operate", action: "check" },
+    ...{ isReasonOptional: true },
     summary: "Asks Bitrix24 which version a portal has, and raises its target to it",
     answer: CHECK,
-    run: ({ app, memberId }) => app.check(memberId),
+    run: ({ app, admin, memberId, attribution }) =>
+      admin.noteAction({ ...attribution, action: "check", memberId }, () => app.check(memberId)),
   }),
   route<object, { readonly target?: string }>({
-    ...{ method: "POST", path: "/portals/{portal}/rehearse", id: "rehearsePortal", role: "operate" },
+    ...{
+      method: "POST",
+      path: "/portals/{portal}/rehearse",
+      id: "rehearsePortal",
+      role: "operate",
+      action: "rehearse",
+      isReasonOptional: true,
+    },
     summary: "Runs the upgrades that are due for a portal, and changes nothing; answers within about a minute",
     body: object<{ readonly target?: string }>({ target: optional(VERSION) }),
     answer: REHEARSAL,
-    run: async ({ app, memberId, body, signal }) => {
+    run: async ({ app, admin, memberId, body, signal, attribution }) => {
       try {
-        return await app.rehearse(memberId, { ...body, signal });
+        return await admin.noteAction(
+          { ...attribution, action: "rehearse", memberId, details: body },
+          () => app.rehearse(memberId, { ...body, signal }),
+        );
       } catch (error) {
         throw error instanceof VersionError ? invalid([versionIssue(error, "target")]) : error;
       }

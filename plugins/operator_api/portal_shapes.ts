@@ -2,6 +2,7 @@
 import type {
   AppliedUpgrade,
   CheckReport,
+  CountSnapshot,
   FailedWith,
   Portal,
   PortalBlock,
@@ -11,6 +12,7 @@ import type {
   PortalPage,
   PortalRun,
   RunProgress,
+  StuckGroup,
   UnverifiedEvent,
   UnverifiedEvents,
 } from "../../mod.ts";
@@ -110,6 +112,19 @@ export const COUNT: ObjectSchema = object<PortalCount>({
   status: oneOf(...PORTAL_STATES, "held"),
   count: number,
 }, "PortalCount");
+
+export const STUCK_GROUP: ObjectSchema = object<StuckGroup>({
+  status: oneOf("parked", "blocked", "upgrading"),
+  count: number,
+  blockedOn: optional(oneOf(...BLOCKED_REASONS)),
+  fingerprint: optional(text),
+  upgradeId: optional(text),
+  step: optional(text),
+  message: optional(message),
+  example: optional({ type: "object", properties: { memberId: text, domain: text }, required: ["memberId", "domain"] }),
+}, "StuckGroup");
+
+export const SNAPSHOT: ObjectSchema = object<CountSnapshot>({ at: time, counts: list(COUNT) }, "CountSnapshot");
 
 export const CHECK: ObjectSchema = object<CheckReport>({
   memberId: text,

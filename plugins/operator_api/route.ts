@@ -47,6 +47,10 @@ export interface Row<Query extends object, Body extends object> {
   readonly role: OperatorRole;
   /** The name of an action in the audit log. The route then requires `reason`, and attempts without the role are recorded. */
   readonly action?: AuditedAction;
+  /** `reason` may be left out: the audit log then names the route. */
+  readonly isReasonOptional?: true;
+  /** Maximum number of calls of an operator in an hour, in this process; more are answered 429. No limit by default. */
+  readonly maxPerHour?: number;
   /** The parameters of the query; none if it is absent. */
   readonly query?: ObjectSchema;
   /** The fields of the body without `reason`; none if it is absent. Only of POST. */
@@ -78,20 +82,17 @@ const NOTHING: ObjectSchema = { type: "object", properties: {}, required: [] };
 
 /** Makes a route of a row. Its query and body are checked by its schemas before `run` is called. */
 export function route<Query extends object = object, Body extends object = object>(row: Row<Query, Body>): Route {
-  const { query = NOTHING, body = NOTHING, method, action, lines } = row;
+  const { query = NOTHING, body = NOTHING, method, action, lines, isReasonOptional = false } = row;
   const isAction = method === "POST" && action !== undefined;
   const isInQuery = lines !== undefined;
+  const withReason = (schema: ObjectSchema): ObjectSchema => ({
+    ...schema,
+    properties: { ...schema.properties, reason: REASON },
+    required: isReasonOptional ? schema.required : [...schema.required, "reason"],
+  });
   return {
     ...row,
     query: isAction && isInQuery ? withReason(query) : query,
     body: isAction && !isInQuery ? withReason(body) : body,
   } as Route;
-}
-
-function withReason(schema: ObjectSchema): ObjectSchema {
-  return {
-    ...schema,
-    properties: { ...schema.properties, reason: REASON },
-    required: [...schema.required, "reason"],
-  };
 }

@@ -4,6 +4,7 @@ import { ApiError } from "./api_error.ts";
 import { findPortal } from "./find_portal.ts";
 import type { InputLine } from "./lines.ts";
 import { REASON } from "./parameters.ts";
+import { createRateLimit } from "./rate_limit.ts";
 import { createRefusals, type Refusals } from "./refusals.ts";
 import type { Operator, OperatorApp } from "./route.ts";
 import type { Match } from "./router.ts";
@@ -42,6 +43,8 @@ export interface RouteRunner {
    * @throws what the route throws: `refusalOf` knows what it means
    */
   readonly run: (call: RouteCall) => Promise<unknown>;
+  /** Sets the app up. @throws {ApiError} 503, if that fails */
+  readonly setUp: () => Promise<void>;
   readonly refusals: Refusals;
   /** Logs a failure of this program or of the vendor's code, and returns what it is answered with. */
   readonly failed: (thrown: unknown) => ApiError;
@@ -51,6 +54,7 @@ export interface RouteRunner {
 export function createRouteRunner(parts: RouteRunnerParts): RouteRunner {
   const { app, logger } = parts;
   const refusals = createRefusals(parts);
+  const limitRate = createRateLimit(parts);
   const failed = (thrown: unknown): ApiError => failure(thrown, logger);
   const run: RouteRunner["run"] = async (call) => {
     const { match: { route, portal, id = "", target = "" }, operator, signal } = call;
@@ -60,6 +64,7 @@ export function createRouteRunner(parts: RouteRunnerParts): RouteRunner {
     const lines = route.lines === undefined ? NO_LINES : call.readLines();
     const { reason = query.reason, ...body } = await bodyOf(call);
     const memberId = portal === undefined ? "" : await findPortal(app, portal);
+    limitRate(route, operator, call.holder);
     const result = await route.run({
       ...{ app, admin: app.admin, memberId, id, target, query, body, lines, operator, signal },
       reportFailure: (thrown) => void failed(thrown),
@@ -67,7 +72,7 @@ export function createRouteRunner(parts: RouteRunnerParts): RouteRunner {
     });
     return "stream" in route.answer ? result : pick(route.answer, result);
   };
-  return { run, refusals, failed };
+  return { run, setUp: () => setUp(parts), refusals, failed };
 }
 
 const NO_LINES: AsyncIterable<InputLine> = { [Symbol.asyncIterator]: () => ({ next: () => DONE }) };

@@ -3,6 +3,7 @@ import type {
   AuditPage,
   Batch,
   CheckReport,
+  CountSnapshot,
   FinishedRun,
   OutboxPage,
   Pause,
@@ -15,6 +16,7 @@ import type {
   RollbackReport,
   RolloutStatus,
   StoredPortal,
+  StuckGroup,
   UnverifiedPage,
 } from "../../mod.ts";
 import { ApiError, invalid } from "../operator_api/api_error.ts";
@@ -32,6 +34,8 @@ interface Items<Item> {
 export interface Answers {
   readonly listPortals: PortalPage;
   readonly countPortals: Items<PortalCount>;
+  readonly listStuck: Items<StuckGroup>;
+  readonly listSnapshots: Items<CountSnapshot>;
   readonly listUnverified: UnverifiedPage;
   readonly getPortal: StoredPortal;
   readonly getHistory: PortalHistory;
@@ -49,6 +53,7 @@ export interface Answers {
   readonly listUpgrades: Items<RegisteredUpgrade>;
   readonly listAudit: AuditPage;
   readonly listBatches: Items<Batch>;
+  readonly countMatching: { readonly matched: number };
   readonly startBatch: { readonly id: string; readonly matched: number };
   readonly stopBatch: object;
   readonly getPause: { readonly pause?: Pause };

@@ -51,8 +51,8 @@ export const INTAKE: readonly Mutant[] = [
     ],
     [
       "the tokens of a removal are stored",
-      'return event.name === "ONAPPUNINSTALL" ? parseStored',
-      'return event.name === "ONAPPTEST" ? parseStored',
+      'return event.name === "ONAPPUNINSTALL"\n    ? { ...parseStored',
+      'return event.name === "ONAPPTEST"\n    ? { ...parseStored',
       { tests: ["tests/unit/app/app_test.ts"] },
     ],
     [

@@ -14,6 +14,10 @@ export const GROUPS: readonly Group[] = [
     ru: "Начало",
     pages: [
       ["overview", "Overview", "Обзор"],
+      ["tutorial", "Tutorial", "Первый проект"],
+      ["comparison", "Comparison", "Сравнение"],
+      ["faq", "Questions and answers", "Вопросы и ответы"],
+      ["glossary", "Glossary", "Словарь"],
     ],
   },
   {
@@ -42,8 +46,14 @@ export const GROUPS: readonly Group[] = [
     ru: "Запуск",
     pages: [
       ["frameworks", "In your framework", "В вашем фреймворке"],
+      ["deno-deploy", "Deno Deploy", "Deno Deploy"],
+      ["node-server", "Node on a server", "Node на сервере"],
+      ["health", "Health checks", "Проверки работоспособности"],
       ["storage", "Storage", "Хранилище"],
       ["verification", "Verification", "Проверка подлинности"],
+      ["permissions", "Permissions on Deno", "Разрешения Deno"],
+      ["security-checklist", "Security checklist", "Проверка перед запуском"],
+      ["self-hosted-portals", "Self-hosted portals", "Коробочные порталы"],
       ["adoption", "You already have customers", "Клиенты уже есть"],
     ],
   },
@@ -53,6 +63,8 @@ export const GROUPS: readonly Group[] = [
     pages: [
       ["rollout", "Rollout control", "Поэтапный выпуск"],
       ["operators", "For operators", "Операторам"],
+      ["incident", "An incident", "Если что-то сломалось"],
+      ["troubleshooting", "Troubleshooting", "Поиск неисправностей"],
       ["command-line", "Command line", "Командная строка"],
       ["operator-api", "Operator API", "API оператора"],
       ["performance", "Performance", "Производительность"],
@@ -73,6 +85,7 @@ export const GROUPS: readonly Group[] = [
     en: "Reference",
     ru: "Справочник",
     pages: [
+      ["options", "Options", "Параметры"],
       ["security", "Security", "Безопасность"],
       ["changelog", "Changelog", "Изменения"],
     ],

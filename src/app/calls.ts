@@ -9,6 +9,8 @@ import type { Logger } from "../logger.ts";
 import { guardedFetch } from "../net/guarded_fetch.ts";
 import { outsideRehearsal } from "../plugin/rehearsal.ts";
 import { rehearsedCredentials, rehearsedFetch } from "./rehearsal_guards.ts";
+import { tracedFetch } from "../plugin/traced.ts";
+import type { Tracer } from "../plugin/tracer.ts";
 import type { Settings } from "./settings.ts";
 
 /** Functions that call Bitrix24. */
@@ -22,7 +24,7 @@ export interface Calls {
 }
 
 /** Returns the calls of an app with these settings, whose storage `known` watches. */
-export function createCalls(settings: Settings, known: KnownCredentials): Calls {
+export function createCalls(settings: Settings, known: KnownCredentials, tracer: Tracer): Calls {
   const {
     storage,
     clock,
@@ -35,13 +37,16 @@ export function createCalls(settings: Settings, known: KnownCredentials): Calls 
     oauthTimeoutMs,
     extraPortalHosts,
   } = settings;
-  const oauth = createOAuthClient({
-    ...{ fetch, clock, time, hosts: oauthHosts, timeoutMs: oauthTimeoutMs },
-    endpointOf: endpointReader(extraPortalHosts, log),
-  });
-  const portalFetch = guardedFetch({
-    ...{ fetch, hosts: extraPortalHosts, lookup: settings.lookup, clock: time.monotonic },
-  });
+  const oauth = tracedRefresh(
+    createOAuthClient({
+      ...{ clock, time, hosts: oauthHosts, timeoutMs: oauthTimeoutMs },
+      fetch: tracedFetch(fetch, "oauth", tracer),
+      endpointOf: endpointReader(extraPortalHosts, log),
+    }),
+    tracer,
+  );
+  const guarded = guardedFetch({ fetch, hosts: extraPortalHosts, lookup: settings.lookup, clock: time.monotonic });
+  const portalFetch = tracedFetch(guarded, "portal", tracer);
   const profileOptions = { fetch: portalFetch, time, timeoutMs: oauthTimeoutMs };
   const isAdministrator = createProfileReader({ ...profileOptions, log });
   const credentials = createCredentials(
@@ -57,6 +62,19 @@ export function createCalls(settings: Settings, known: KnownCredentials): Calls 
   return {
     ...{ oauth, portalFetch: rehearsedFetch(portalFetch), profile: createProfileCall(profileOptions), isAdministrator },
     credentials: { ...credentials, provider },
+  };
+}
+
+/** Returns a client whose refreshes are traced. */
+function tracedRefresh({ appInfo, refresh }: OAuthClient, { trace }: Tracer): OAuthClient {
+  return {
+    appInfo,
+    refresh: (...args) =>
+      trace({ kind: "refresh" }, async (note) => {
+        const pair = await refresh(...args);
+        note(() => ({ outcome: "finished" }));
+        return pair;
+      }),
   };
 }
 

@@ -11,9 +11,12 @@ import type { PluginHost } from "../plugin/host.ts";
 import type { Plugin } from "../plugin/plugin.ts";
 import { pluginStorage } from "../plugin/plugin_storage.ts";
 import type { AnyHandler, AppRuntime } from "../plugin/runtime.ts";
+import { tracedLogger, tracedStorage } from "../plugin/traced.ts";
+import { createTracer, type Tracer } from "../plugin/tracer.ts";
 import { portalKey } from "../portal/keys.ts";
 import { type PortalRecord, readRecord, snapshot } from "../portal/record.ts";
 import { reportChanges } from "../portal/reports.ts";
+import { createSnapshots } from "../portal/count_snapshots.ts";
 import { createTotals } from "../portal/totals.ts";
 import { countUnverified } from "../portal/unverified.ts";
 import { maxAttemptMs } from "../verify/attempt.ts";
@@ -27,7 +30,7 @@ import { createSettled } from "../worker/settled.ts";
 import { createTicker, tickNow } from "../worker/tick.ts";
 import { createWorker, type Worker } from "../worker/worker.ts";
 import { createAdopt } from "./admin/adopt.ts";
-import { createAdmin } from "./admin/create_admin.ts";
+import { createAdmin, createCounts } from "./admin/create_admin.ts";
 import { createAudited } from "./admin/audit.ts";
 import { createBatches } from "./admin/batches.ts";
 import { pluginAdmin } from "./admin/plugin_admin.ts";
@@ -40,6 +43,7 @@ import { createOpenings } from "./openings.ts";
 import type { AppOptions } from "./options.ts";
 import { plan } from "./plan.ts";
 import { refusingFetch, refusingWrites } from "./rehearsal_guards.ts";
+import { createReadiness } from "./readiness.ts";
 import { rehearse } from "./rehearse.ts";
 import { type Settings, settingsOf } from "./settings.ts";
 import { createRegistry, type Registry } from "./registry.ts";
@@ -67,12 +71,17 @@ import { createRegistry, type Registry } from "./registry.ts";
 export function createApp(options: AppOptions): App {
   const given = settingsOf(options);
   const known = createKnownCredentials(given.clock);
-  const settings: Settings = { ...given, storage: known.watch(refusingWrites(given.storage)) };
-  const { storage, limits, keys } = settings;
   const registry = createRegistry();
-  const calls = createCalls(settings, known);
+  const tracer = createTracer(registry.plugins, given.log);
+  const settings: Settings = {
+    ...given,
+    storage: known.watch(refusingWrites(tracedStorage(given.storage, tracer, given.time.monotonic))),
+    log: tracedLogger(given.log, tracer),
+  };
+  const { storage, limits, keys } = settings;
+  const calls = createCalls(settings, known, tracer);
   const closing = new AbortController();
-  const base = createRuntime(settings, registry, calls, closing.signal);
+  const base = createRuntime(settings, registry, calls, tracer, closing.signal);
   const control = createRollout({
     ...{
       runtime: base,
@@ -110,8 +119,11 @@ export function createApp(options: AppOptions): App {
   });
   const recount = createRecount(runtime);
   const tickPlugins = createPluginTicks(runtime);
+  const counts = createCounts(totals, control);
+  const snapshots = createSnapshots(runtime, counts);
   const ticker = createTicker(runtime, {
-    ...{ worker, verifier, totals, pauseSwitch, batches, outbox, recount, tickPlugins, ...defined({ rollout }) },
+    ...{ worker, verifier, totals, pauseSwitch, batches, outbox, recount, snapshots, tickPlugins },
+    ...defined({ rollout }),
   });
   const { credentials: { provider: credentials }, oauth: { appInfo }, isAdministrator } = calls;
   const portal = (memberId: string): Promise<StoredPortal | undefined> => readPortal(runtime, memberId);
@@ -149,6 +161,7 @@ export function createApp(options: AppOptions): App {
       runtime,
       upgrades: registry.upgrades,
       totals,
+      counts,
       recount,
       pauseSwitch,
       audited,
@@ -164,6 +177,7 @@ export function createApp(options: AppOptions): App {
     wakeAll: () => {
       if (lifecycle.isRunning()) void tickNow(runtime, ticker.tickInBackground);
     },
+    processState: () => ({ isRunning: lifecycle.isRunning(), tickedAt: ticker.tickedAt() }),
   });
   const { open, opening } = createOpenings({
     ...{ runtime, limits, keys, lifecycle, verifier, worker, checks, isAdministrator, appInfo },
@@ -177,7 +191,7 @@ export function createApp(options: AppOptions): App {
       return app as never;
     },
     on: (events, handler, options) => {
-      registry.addHandler([events].flat() as string[], handler as AnyHandler, options);
+      registry.addHandler(events, handler as AnyHandler, options);
       return app;
     },
     upgrade: (range, handler, options) => {
@@ -190,6 +204,7 @@ export function createApp(options: AppOptions): App {
       ...{ verifier, worker, checks, lifecycle, requests, logFullInbox },
     }),
     ...{ open, opening, admin, credentials },
+    readiness: createReadiness(runtime, lifecycle),
     setUp: () => lifecycle.setUp(),
     start: () => lifecycle.start(),
     tick: async (options) => {
@@ -267,10 +282,16 @@ function hostOf(
   };
 }
 
-function createRuntime(settings: Settings, registry: Registry, calls: Calls, signal: AbortSignal): AppRuntime {
+function createRuntime(
+  settings: Settings,
+  registry: Registry,
+  calls: Calls,
+  tracer: Tracer,
+  signal: AbortSignal,
+): AppRuntime {
   const { storage, clock, random, time, log, fetch, versions, digest, retry, keys, limits } = settings;
   return {
-    ...{ storage, clock, random, time, log, fetch, versions, digest, retry, signal },
+    ...{ storage, clock, random, time, log, tracer, fetch, versions, digest, retry, signal },
     ...{ leaseMs: limits.leaseMs, retentionMs: limits.retentionMs },
     ...{ plugins: registry.plugins, handlers: registry.handlers },
     canRefresh: keys.clientId !== undefined && keys.clientSecret !== undefined,

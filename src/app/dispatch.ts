@@ -37,7 +37,7 @@ export type Dispatch = (request: Request, ...platform: unknown[]) => Promise<Res
 /** Returns the function behind `app.fetch`. */
 export function createDispatch(options: DispatchOptions): Dispatch {
   const { runtime, limits, acknowledge, verifier, worker, checks, lifecycle, requests, logFullInbox } = options;
-  const { clock, time, log } = runtime;
+  const { clock, time, log, tracer } = runtime;
 
   /** Answers about events that observers know of: what becomes of them is reported by the verifier. */
   const reported = new WeakSet<Error>();
@@ -125,8 +125,13 @@ export function createDispatch(options: DispatchOptions): Dispatch {
   return async (request, ...platform) => {
     assertRequest("cannot answer", request);
     assertMayStart("answer a request");
-    const answer = (): Promise<Response> => respond(dispatcher, request, platform);
-    return await (lifecycle.isRunning() ? requests.track(answer()) : startAndRespond(request, platform));
+    return await tracer.trace({ kind: "request", request }, async (note) => {
+      const response = await (lifecycle.isRunning()
+        ? requests.track(respond(dispatcher, request, platform))
+        : startAndRespond(request, platform));
+      note(() => ({ status: response.status }));
+      return response;
+    });
   };
 }
 

@@ -59,6 +59,8 @@ export interface Incoming {
   readonly receivedAt: number;
   /** IP address of the client; absent if the server does not tell it, and when the event was stored. */
   readonly clientAddress?: string;
+  /** The context of its request, for traces: see `Tracing`. */
+  readonly trace?: string;
 }
 
 /** Limits apply when an event is received: a lower limit must not keep a stored event from being processed. */

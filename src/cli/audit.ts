@@ -1,7 +1,7 @@
 /** `onappupdate audit`: who did what. */
 import type { AuditEntry } from "../plugin/admin_pages.ts";
 import type { Portal } from "../portal/portal.ts";
-import { defineCommand, wholeNumber } from "./command.ts";
+import { defineCommand, limitOption } from "./command.ts";
 import { CONNECT_OPTIONS, type ConnectOptions, withClient } from "./connect.ts";
 import { EXPORT_OPTIONS, exported, type ExportOptions } from "./export.ts";
 import { portalPath, take } from "./operator_client.ts";
@@ -26,7 +26,7 @@ export const audit = defineCommand<AuditOptions>({
     { flags: "--portal <portal>", description: "only actions on this portal: member_id or domain" },
     { flags: "--operator <name>", description: "only actions of this operator" },
     { flags: "--action <name>", description: "only these actions, such as retry" },
-    { flags: "--limit <n>", description: `at most n actions (default: ${DEFAULT_LIMIT})`, parse: wholeNumber(1) },
+    limitOption("actions", DEFAULT_LIMIT),
     ...EXPORT_OPTIONS,
     ...CONNECT_OPTIONS,
   ],

@@ -1,7 +1,7 @@
 /** `onappupdate batches`: batch operations. */
 import type { Batch } from "../plugin/admin_pages.ts";
 import { act, ACT_OPTIONS, type ActOptions } from "./act.ts";
-import { defineCommand, type Invocation, wholeNumber } from "./command.ts";
+import { defineCommand, type Invocation, limitOption } from "./command.ts";
 import { withClient } from "./connect.ts";
 import { usageError } from "./exit.ts";
 import { describeMatch } from "./portal_filter.ts";
@@ -25,11 +25,7 @@ export const batches = defineCommand<BatchesOptions>({
     { usage: "[id]", description: "the batch operation to stop" },
   ],
   options: [
-    {
-      flags: "--limit <n>",
-      description: `at most n that are over (default: ${DEFAULT_LIMIT})`,
-      parse: wholeNumber(1, 1000),
-    },
+    limitOption("that are over", DEFAULT_LIMIT, 1000),
     ...ACT_OPTIONS,
   ],
   examples: [

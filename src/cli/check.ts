@@ -1,14 +1,15 @@
 /** `onappupdate check`: asks Bitrix24 about a portal. */
 import type { CheckReport } from "../worker/portal_check.ts";
 import { defineCommand } from "./command.ts";
-import { CONNECT_OPTIONS, type ConnectOptions, withClient } from "./connect.ts";
+import { defined } from "../defined.ts";
+import { ASK_OPTIONS, type AskOptions, withClient } from "./connect.ts";
 import { EXIT } from "./exit.ts";
 import { portalPath } from "./operator_client.ts";
 import type { Output } from "./terminal.ts";
 import { painter, safe } from "./text.ts";
 
 /** Asks Bitrix24 which version a portal has, and why it gets no events. */
-export const check = defineCommand<ConnectOptions>({
+export const check = defineCommand<AskOptions>({
   usage: "check",
   summary: "ask Bitrix24 which version a portal has",
   description:
@@ -16,12 +17,12 @@ export const check = defineCommand<ConnectOptions>({
     "gets no events or does not reach its target. Exits with 1 if there is such a problem.",
   group: "See:",
   arguments: [{ usage: "<portal>", description: "its member_id or its domain" }],
-  options: CONNECT_OPTIONS,
+  options: ASK_OPTIONS,
   examples: ["onappupdate check acme.bitrix24.de --app ./app.ts"],
   run: (invocation) =>
     withClient(invocation, async (client) => {
-      const { args: [named], terminal, show } = invocation;
-      const report = await client.post<CheckReport>(portalPath(named, "/check"));
+      const { args: [named], options: { reason }, terminal, show } = invocation;
+      const report = await client.post<CheckReport>(portalPath(named, "/check"), defined({ reason }));
       show(report, () => describe(report, terminal.stdout));
       return report.problems.length === 0 ? EXIT.done : EXIT.bad;
     }),

@@ -155,6 +155,15 @@ export function wholeNumber(min: number, max: number = Number.MAX_SAFE_INTEGER):
   };
 }
 
+/** Returns the option of a list's length. `what`: what is listed, in the plural. */
+export function limitOption(what: string, byDefault: number, max?: number): OptionSpec {
+  return {
+    flags: "--limit <n>",
+    description: `at most n ${what} (default: ${byDefault})`,
+    parse: wholeNumber(1, max),
+  };
+}
+
 function sentence(summary: string): string {
   return `${summary[0]!.toUpperCase()}${summary.slice(1)}.`;
 }

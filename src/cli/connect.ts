@@ -29,6 +29,18 @@ export const CONNECT_OPTIONS: readonly OptionSpec[] = [
   { flags: "--token-file <file>", description: "file with the token for --url, or ONAPPUPDATE_TOKEN" },
 ];
 
+/** The options of commands that ask a portal: the audit log shows it. */
+export interface AskOptions extends ConnectOptions {
+  readonly reason?: string;
+}
+
+/** The flags of {@linkcode AskOptions}. */
+export const ASK_OPTIONS: readonly OptionSpec[] = [
+  { flags: "--reason <text>", description: "why, for the audit log, which shows that the portal was asked" },
+  { flags: "--by <name>", description: "who, with --app (default: cli: and your user name)" },
+  ...CONNECT_OPTIONS,
+];
+
 /** Runs `body` with a client, and closes it. @throws {ExitError} if the app cannot be reached */
 export async function withClient<T>(
   { options, terminal }: { readonly options: ConnectOptions; readonly terminal: Terminal },
@@ -72,8 +84,9 @@ async function connectRemotely(text: string, options: ConnectOptions, terminal: 
   }
   const token = await readToken(options, terminal);
   url.pathname = url.pathname.replace(/\/api\/v1\/?$/, "");
+  const name = url.origin + url.pathname.replace(/\/+$/, "");
   return createClient({
-    ...{ name: url.origin, isLocal: false, isAnonymous: false, base: url, token, fetch: terminal.fetch },
+    ...{ name, isLocal: false, isAnonymous: false, base: url, token, fetch: terminal.fetch },
     close: () => Promise.resolve(),
   });
 }

@@ -2,8 +2,8 @@
 import type { App } from "../app/app.ts";
 import { hasFunctions } from "../check_options.ts";
 import { redact } from "../redact.ts";
-import { EXIT, ExitError, usageError } from "./exit.ts";
-import { exitCodeOf } from "./report_error.ts";
+import { unreachable, usageError } from "./exit.ts";
+import { isNotReachable, NOT_REACHABLE_HINT } from "./not_reachable.ts";
 import type { Terminal } from "./terminal.ts";
 
 const isApp = hasFunctions("setUp", "start", "fetch", "check", "plan", "portal", "close");
@@ -27,10 +27,10 @@ export async function loadApp({ load }: Pick<Terminal, "load">, path: string): P
     return app;
   } catch (error) {
     await app.close().catch(() => {});
-    const code = exitCodeOf(error);
-    const message = redact(error instanceof Error ? error.message : String(error));
-    throw new ExitError(code === EXIT.unreachable ? code : EXIT.usage, `cannot set up the app of ${path}: ${message}`, {
-      cause: error,
-    });
+    const message = `cannot set up the app of ${path}: ${
+      redact(error instanceof Error ? error.message : String(error))
+    }`;
+    if (isNotReachable(error)) throw unreachable(`${message}\n${NOT_REACHABLE_HINT}`, { cause: error });
+    throw usageError(message, { cause: error });
   }
 }

@@ -4,7 +4,8 @@ import net from "node:net";
 import { resolve } from "node:path";
 import { pathToFileURL } from "node:url";
 import { redact } from "../redact.ts";
-import { usageError } from "./exit.ts";
+import { unreachable, usageError } from "./exit.ts";
+import { isNotReachable, NOT_REACHABLE_HINT } from "./not_reachable.ts";
 
 /**
  * Imports a module by its path and returns its default export. Nothing of this package starts in it, servers and cron jobs
@@ -20,8 +21,20 @@ export async function loadModule(path: string): Promise<unknown> {
     return module.default;
   } catch (error) {
     const message = redact(error instanceof Error ? error.message : String(error));
+    if (isNotReachable(error)) {
+      throw unreachable(`cannot load ${path}: ${message || nameOf(error)}\n${NOT_REACHABLE_HINT}`, { cause: error });
+    }
     throw usageError([`cannot load ${path}: ${message}`, ...hintsOf(message, error)].join("\n"), { cause: error });
   }
+}
+
+/** An AggregateError of several addresses has no message. */
+function nameOf(error: unknown): string {
+  const { code, errors: [first] = [] } = Object(error) as {
+    readonly code?: string;
+    readonly errors?: readonly Error[];
+  };
+  return first?.message ?? code ?? "the error has no message";
 }
 
 /** Returns what to do about an error of an import. */

@@ -1,7 +1,7 @@
 /** `onappupdate outbox`: messages of plugins. */
 import type { OutboxMessage } from "../plugin/outbox.ts";
 import { act, ACT_OPTIONS, type ActOptions, whenText } from "./act.ts";
-import { defineCommand, type Invocation, wholeNumber } from "./command.ts";
+import { defineCommand, type Invocation, limitOption } from "./command.ts";
 import { withClient } from "./connect.ts";
 import { usageError } from "./exit.ts";
 import { defined } from "../defined.ts";
@@ -28,11 +28,7 @@ export const outbox = defineCommand<OutboxOptions>({
     { flags: "--plugin <name>", description: "only messages of this plugin; required for retry" },
     { flags: "--id <id>", description: "the one message to retry" },
     { flags: "--waiting", description: "list those that wait instead of dead letters" },
-    {
-      flags: "--limit <n>",
-      description: `at most n messages (default: ${DEFAULT_LIMIT})`,
-      parse: wholeNumber(1, 1000),
-    },
+    limitOption("messages", DEFAULT_LIMIT, 1000),
     ...ACT_OPTIONS,
   ],
   examples: [

@@ -1,7 +1,7 @@
 /** `onappupdate portal`: what happened to one portal. */
 import type { PortalHistory } from "../plugin/admin_history.ts";
 import type { Portal } from "../portal/portal.ts";
-import { defineCommand, wholeNumber } from "./command.ts";
+import { defineCommand, limitOption } from "./command.ts";
 import { CONNECT_OPTIONS, type ConnectOptions, withClient } from "./connect.ts";
 import { portalPath } from "./operator_client.ts";
 import { reasonOf, styleOf } from "./portal_text.ts";
@@ -28,11 +28,7 @@ export const portal = defineCommand<PortalOptions>({
   group: "See:",
   arguments: [{ usage: "<portal>", description: "its member_id or its domain" }],
   options: [
-    {
-      flags: "--limit <n>",
-      description: `at most n lines of the timeline (default: ${DEFAULT_LIMIT})`,
-      parse: wholeNumber(1),
-    },
+    limitOption("lines of the timeline", DEFAULT_LIMIT),
     ...CONNECT_OPTIONS,
   ],
   examples: [

@@ -1,4 +1,5 @@
 /** The options that select portals, in lists and for actions on many. */
+import { BLOCKED_REASONS, PORTAL_STATES } from "../app/admin/portals.ts";
 import type { BlockedReason } from "../errors.ts";
 import type { PortalMatch } from "../plugin/admin_pages.ts";
 import { defined } from "../defined.ts";
@@ -17,25 +18,10 @@ export interface FilterOptions {
   readonly error?: string;
 }
 
-/** Returns the members of a union, all of which the compiler wants. */
-function all<Name extends string>(names: Readonly<Record<Name, true>>): readonly Name[] {
-  return Object.keys(names) as Name[];
-}
-
-/** The states of a portal, in the order in which they are shown. */
-export const STATES: readonly PortalState[] = all<PortalState>({
-  ...{ current: true, upgrading: true, blocked: true, parked: true, uninstalled: true },
-});
-
-const BLOCKED_REASONS = all<BlockedReason>({
-  ...{ scope: true, payment: true, confirmation: true, administrator: true, authorization: true, installation: true },
-  ...{ configuration: true, version: true, rollout: true },
-});
-
 /** The states that portals are counted by, in the order in which they are shown. */
-export const COUNTED_STATES: readonly PortalCount["status"][] = all<PortalCount["status"]>({
-  ...{ current: true, held: true, upgrading: true, blocked: true, parked: true, uninstalled: true },
-});
+export const COUNTED_STATES: readonly PortalCount["status"][] = PORTAL_STATES.flatMap((state) =>
+  state === "current" ? [state, "held"] : [state]
+);
 
 /** Returns the version as portals have it: `2` is `2.0.0`. */
 function version(text: string): string {
@@ -48,7 +34,7 @@ function version(text: string): string {
 
 /** Without the upgrade, which `skip` has a use of its own for. */
 export const SKIP_FILTER_OPTIONS: readonly OptionSpec[] = [
-  { flags: "--status <state>", description: "only portals in this state", choices: STATES },
+  { flags: "--status <state>", description: "only portals in this state", choices: PORTAL_STATES },
   { flags: "--version <version>", description: "only portals on this version, such as 2 or 2.0.0", parse: version },
   { flags: "--domain <host>", description: "only portals with this domain" },
   { flags: "--blocked-on <reason>", description: "only portals blocked on it", choices: BLOCKED_REASONS },

@@ -1,6 +1,6 @@
 /** `onappupdate portals`: a list of portals. */
 import type { Portal } from "../portal/portal.ts";
-import { defineCommand, wholeNumber } from "./command.ts";
+import { defineCommand, limitOption } from "./command.ts";
 import { CONNECT_OPTIONS, type ConnectOptions, withClient } from "./connect.ts";
 import { EXPORT_OPTIONS, exported, type ExportOptions } from "./export.ts";
 import { take } from "./operator_client.ts";
@@ -21,7 +21,7 @@ export const portals = defineCommand<PortalsOptions>({
   group: "See:",
   options: [
     ...FILTER_OPTIONS,
-    { flags: "--limit <n>", description: `at most n portals (default: ${DEFAULT_LIMIT})`, parse: wholeNumber(1) },
+    limitOption("portals", DEFAULT_LIMIT),
     ...EXPORT_OPTIONS,
     ...CONNECT_OPTIONS,
   ],

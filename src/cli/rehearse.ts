@@ -2,12 +2,12 @@
 import { defined } from "../defined.ts";
 import type { RehearsalReport } from "../upgrade/rehearsal/report.ts";
 import { defineCommand } from "./command.ts";
-import { CONNECT_OPTIONS, type ConnectOptions, withClient } from "./connect.ts";
+import { ASK_OPTIONS, type AskOptions, withClient } from "./connect.ts";
 import { EXIT } from "./exit.ts";
 import { portalPath } from "./operator_client.ts";
 import { safeLines } from "./text.ts";
 
-interface RehearseOptions extends ConnectOptions {
+interface RehearseOptions extends AskOptions {
   readonly to?: string;
 }
 
@@ -22,13 +22,16 @@ export const rehearse = defineCommand<RehearseOptions>({
   arguments: [{ usage: "<portal>", description: "its member_id or its domain" }],
   options: [
     { flags: "--to <version>", description: "up to this version; by default, the portal's target" },
-    ...CONNECT_OPTIONS,
+    ...ASK_OPTIONS,
   ],
   examples: ["onappupdate rehearse acme.bitrix24.de --to 3 --app ./app.ts"],
   run: (invocation) =>
     withClient(invocation, async (client) => {
-      const { args: [named], options: { to }, show } = invocation;
-      const report = await client.post<RehearsalReport>(portalPath(named, "/rehearse"), defined({ target: to }));
+      const { args: [named], options: { to, reason }, show } = invocation;
+      const report = await client.post<RehearsalReport>(
+        portalPath(named, "/rehearse"),
+        defined({ target: to, reason }),
+      );
       show(report, () => safeLines(report.text));
       return report.isComplete ? EXIT.done : EXIT.bad;
     }),

@@ -2,6 +2,7 @@
 import { InputError, OnAppUpdateError } from "../errors.ts";
 import { redact } from "../redact.ts";
 import { EXIT, type ExitCode, ExitError } from "./exit.ts";
+import { isNotReachable, NOT_REACHABLE_HINT } from "./not_reachable.ts";
 import type { Terminal } from "./terminal.ts";
 import { painter, safe } from "./text.ts";
 
@@ -13,11 +14,9 @@ export function reportError(error: unknown, { stderr }: Pick<Terminal, "stderr">
   return exitCodeOf(error);
 }
 
-export function exitCodeOf(error: unknown): ExitCode {
+function exitCodeOf(error: unknown): ExitCode {
   if (error instanceof ExitError) return error.exitCode;
-  // By its code: the module of the user may have another copy of this package.
-  const { code } = Object(error) as { readonly code?: unknown };
-  if (code === "storage" || code === "unreachable") return EXIT.unreachable;
+  if (isNotReachable(error)) return EXIT.unreachable;
   if (error instanceof OnAppUpdateError) return EXIT.bad;
   return error instanceof TypeError ? EXIT.usage : EXIT.bad;
 }
@@ -28,5 +27,6 @@ function linesOf(error: unknown): string[] {
   if (error instanceof InputError) {
     return error.issues.map(({ path, saw, wanted }) => safe(`${path || "body"}: saw ${saw}, wanted ${wanted}`));
   }
-  return [safe(redact(error instanceof Error ? error.message : String(error)))];
+  const message = safe(redact(error instanceof Error ? error.message : String(error)));
+  return isNotReachable(error) ? [message, NOT_REACHABLE_HINT] : [message];
 }

@@ -5,12 +5,16 @@ import { EXIT } from "./exit.ts";
 import { main } from "./main.ts";
 import { nodeProblem } from "./node_version.ts";
 import { processTerminal } from "./process_terminal.ts";
+import { reportError } from "./report_error.ts";
 
 /** Runs one command, and exits with its code. */
 export async function runProcess(args: readonly string[]): Promise<void> {
   const problem = nodeProblem(process.versions.node);
   if (problem !== undefined) process.stderr.write(`error: ${problem}\n`);
-  const code = problem === undefined ? await main(args, processTerminal()) : EXIT.usage;
+  const terminal = processTerminal();
+  // A client of the user's module that emits an error which nobody listens to, such as one that cannot connect.
+  process.on("uncaughtException", (error) => process.exit(reportError(error, terminal)));
+  const code = problem === undefined ? await main(args, terminal) : EXIT.usage;
   await Promise.all([flushed(process.stdout), flushed(process.stderr)]);
   // A module of the user that failed may have left connections open, which would keep the process alive.
   process.exit(code);

@@ -1,4 +1,5 @@
 /** `onappupdate status`: where the rollout is. */
+import { PORTAL_STATES } from "../app/admin/portals.ts";
 import type { PortalState } from "../portal/portal.ts";
 import { defineCommand, type Invocation, wholeNumber } from "./command.ts";
 import { CONNECT_OPTIONS, type ConnectOptions, withClient } from "./connect.ts";
@@ -7,7 +8,6 @@ import type { OperatorClient } from "./operator_client.ts";
 import { rateOf, type Sample } from "./rate.ts";
 import { readStatus, type Status } from "./read_status.ts";
 import { statusText } from "./status_text.ts";
-import { STATES } from "./portal_filter.ts";
 import { toJson } from "./text.ts";
 
 interface StatusOptions extends ConnectOptions {
@@ -29,7 +29,7 @@ export const status = defineCommand<StatusOptions>({
     {
       flags: "--fail-on <state>",
       description: "exit with 1 if a portal is in this state; repeatable",
-      choices: STATES,
+      choices: PORTAL_STATES,
       isRepeatable: true,
     },
     ...CONNECT_OPTIONS,

@@ -4,7 +4,7 @@ import type { Incoming } from "../bitrix24/parse.ts";
 import { defined } from "../defined.ts";
 import { CannotVerifyError, InboxFullError, InputError, NotAuthenticError } from "../errors.ts";
 import type { Logger } from "../logger.ts";
-import { type AppRuntime, eventLog, notify, type ReserveSlot } from "../plugin/runtime.ts";
+import { type AppRuntime, eventLog, notify, type ReserveSlot, safeError } from "../plugin/runtime.ts";
 import { applyOrDefer, isOfEarlierInstallation, isStartedByOpening, tryApplyEvent } from "../portal/apply_event.ts";
 import { openKnown, prefetchCredentials } from "../portal/credentials_record.ts";
 import { deliveryId } from "../portal/delivery.ts";
@@ -58,7 +58,10 @@ export async function acceptEvent(
   assertSize(received);
   const stored = await readStored(runtime, received);
   const record = readRecord(stored.entry);
-  const incoming = { ...received, receivedAt: receivedAfter(record, received.receivedAt) };
+  const incoming: Incoming = {
+    ...{ ...received, receivedAt: receivedAfter(record, received.receivedAt) },
+    ...defined({ trace: runtime.tracer.context() }),
+  };
   try {
     const verified = await verifyOrPostpone(runtime, incoming, record, verifier);
     if ("postponed" in verified) return { state: "unverified", ...verified.postponed };
@@ -78,11 +81,36 @@ async function verifyOrPostpone(
   const { event, receivedAt, clientAddress } = incoming;
   try {
     const facts = { receivedAt, clientAddress, record, stage: "received" } as const;
-    return { verification: await verifyEvent(runtime, event, facts) };
+    return { verification: await tracedVerification(runtime, event, () => verifyEvent(runtime, event, facts)) };
   } catch (error) {
     if (!(error instanceof CannotVerifyError)) throw error;
     return { postponed: await verifier.postpone(incoming, record !== undefined) };
   }
+}
+
+/** Traces a verification while the request is answered. */
+function tracedVerification(
+  runtime: AppRuntime,
+  event: B24Event,
+  verify: () => Promise<StoredVerification>,
+): Promise<StoredVerification> {
+  const { auth: { memberId } } = event;
+  const work = { kind: "verification", memberId, event: wireName(event), stage: "received", attempt: 1 } as const;
+  return runtime.tracer.trace(work, async (note) => {
+    try {
+      const verification = await verify();
+      note(() => ({ outcome: "verified" }));
+      return verification;
+    } catch (thrown) {
+      note(() =>
+        thrown instanceof CannotVerifyError ? { outcome: "postponed" } : {
+          outcome: thrown instanceof NotAuthenticError ? "refused" : "failed",
+          error: safeError(runtime, thrown, event),
+        }
+      );
+      throw thrown;
+    }
+  });
 }
 
 /** Maximum size of an event of the app's life cycle, in characters. Bitrix24 sends about 2,000. */

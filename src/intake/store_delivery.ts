@@ -110,7 +110,7 @@ interface Arrival {
 
 function createArrival(
   runtime: AppRuntime,
-  { body, event }: Incoming,
+  { body, event, trace }: Incoming,
   received: EventFacts,
   id: string,
   { surplus, slot }: { readonly surplus: Surplus; readonly slot: ReservedSlot | undefined },
@@ -147,6 +147,7 @@ function createArrival(
     const delivery: Delivery = {
       ...{ body, receivedAt: facts.receivedAt, verification: facts.verification, attempts: 0 },
       ...(status === "installed" ? { generation } : {}),
+      ...defined({ trace }),
     };
     assertRoom(applied, name, delivery);
     const oldest = surplusInRecord(applied, name);
@@ -200,8 +201,10 @@ function isSettled(record: PortalRecord, event: B24Event, facts: EventFacts): bo
 
 /** Returns a removal without its tokens: none of a removed portal may stay, however long its handlers fail. */
 function withoutRemovalSecrets(incoming: Incoming): Incoming {
-  const { event, body, receivedAt } = incoming;
-  return event.name === "ONAPPUNINSTALL" ? parseStored(withoutSecrets(body), receivedAt) : incoming;
+  const { event, body, receivedAt, trace } = incoming;
+  return event.name === "ONAPPUNINSTALL"
+    ? { ...parseStored(withoutSecrets(body), receivedAt), ...defined({ trace }) }
+    : incoming;
 }
 
 /** Deliveries with keys of their own that were deleted to make room. */

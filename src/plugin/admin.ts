@@ -1,4 +1,5 @@
 /** Operators' functions, as apps and plugins have them. `app/admin/` implements them. */
+import type { CountSnapshot } from "../portal/count_snapshots.ts";
 import type { PortalCount } from "../portal/totals.ts";
 import type { FinishedRun, PortalHistory } from "./admin_history.ts";
 import type {
@@ -9,10 +10,14 @@ import type {
   Batches,
   PortalFilter,
   PortalPage,
+  SnapshotFilter,
+  StuckFilter,
+  StuckGroup,
   UnverifiedFilter,
   UnverifiedPage,
 } from "./admin_pages.ts";
 import type { AdoptionReport, AdoptOptions, PortalSource } from "./adoption.ts";
+import type { AppHealth } from "./app_health.ts";
 import type { OutboxAdmin } from "./outbox.ts";
 import type { RolloutAdmin } from "./rollout.ts";
 import type { Silences } from "./silences.ts";
@@ -177,6 +182,43 @@ export interface Admin {
    */
   readonly counts: () => Promise<readonly PortalCount[]>;
   /**
+   * Lists the causes for which portals are parked, blocked or tried again, with the number of portals and an example, the most
+   * frequent first. Reads kept totals as `counts` does, and one portal a group, whatever the number of portals.
+   *
+   * @throws {TypeError} if an option is unknown or invalid
+   * @throws {StorageError} if the storage fails
+   *
+   * @example
+   * ```ts
+   * import { createApp, memoryStorage } from "@b24/onappupdate";
+   *
+   * const { admin, close } = createApp({ storage: memoryStorage() });
+   * for (const { status, count, message, example } of await admin.stuck()) {
+   *   console.log(`${count} ${status}: ${message}, such as ${example?.domain}`);
+   * }
+   * await close();
+   * ```
+   */
+  readonly stuck: (filter?: StuckFilter) => Promise<readonly StuckGroup[]>;
+  /**
+   * Lists the counts of past hours or days, the oldest first. One process stores those of an hour, with its first tick; hours
+   * without a tick, and those in which no portal was known, are missing.
+   *
+   * @throws {TypeError} if a member of the filter is unknown or invalid
+   * @throws {StorageError} if the storage fails
+   *
+   * @example
+   * ```ts
+   * import { createApp, memoryStorage } from "@b24/onappupdate";
+   *
+   * const { admin, close } = createApp({ storage: memoryStorage() });
+   * const monthAgo = Date.now() - 30 * 24 * 60 * 60 * 1000;
+   * for (const { at, counts } of await admin.snapshots({ every: "day", from: monthAgo })) console.log(new Date(at), counts);
+   * await close();
+   * ```
+   */
+  readonly snapshots: (filter?: SnapshotFilter) => Promise<readonly CountSnapshot[]>;
+  /**
    * Lists the events that wait for their verification, by `member_id` in its order, also those of unknown portals. Returns
    * neither their bodies nor tokens.
    *
@@ -303,7 +345,9 @@ export interface Admin {
   readonly audit: (filter?: AuditFilter) => Promise<AuditPage>;
   /**
    * Adds an entry to the audit log about what none of these functions records: an attempt that code in front of them has
-   * refused, or the export of a list. Changes nothing else.
+   * refused, the export of a list, or `app.check` and `app.rehearse` for an operator. Changes nothing else.
+   *
+   * With `act`, the entry is stored before `act` is called and completed after it, and the promise settles as that of `act`.
    *
    * @throws {TypeError} if a member is unknown or invalid
    * @throws {StorageError} if the storage fails
@@ -318,9 +362,15 @@ export interface Admin {
    * await close();
    * ```
    */
-  readonly noteAction: (note: ActionNote) => Promise<void>;
+  readonly noteAction: <T = void>(note: ActionNote, act?: () => Promise<T>) => Promise<T>;
   /** Messages that plugins send, such as notifications: those that wait, and those that could not be delivered. */
   readonly outbox: OutboxAdmin;
+  /**
+   * Returns figures for monitoring: how late the work is, and what waits. Read it every minute or so: it lists what it counts.
+   *
+   * @throws {StorageError} if the storage fails
+   */
+  readonly health: () => Promise<AppHealth>;
   /** Silences of notifications. */
   readonly silences: Silences;
 }

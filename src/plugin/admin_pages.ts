@@ -102,6 +102,58 @@ export interface UnverifiedPage {
   readonly next?: string;
 }
 
+/** Options of {@linkcode Admin.stuck}. */
+export interface StuckFilter {
+  /**
+   * Maximum number of groups, 1 to 100.
+   *
+   * @default 20
+   */
+  readonly limit?: number;
+}
+
+/** The portals in one state that are stuck for one cause. */
+export interface StuckGroup {
+  /** `"upgrading"`: an attempt has failed, and another one follows. */
+  readonly status: "parked" | "blocked" | "upgrading";
+  /** Number of portals. At least 1. */
+  readonly count: number;
+  /** The need of blocked portals; absent for others. */
+  readonly blockedOn?: BlockedReason;
+  /** As in `portal.failure.fingerprint`; absent if no attempt has failed, or an operator has rolled the portals back. */
+  readonly fingerprint?: string;
+  /** The upgrade in which the portals have failed; absent if they are blocked, or a plugin failed before an upgrade. */
+  readonly upgradeId?: string;
+  /** The step in which they have failed; absent if they are blocked, or have failed outside a step. */
+  readonly step?: string;
+  /** The message of the example; absent if there is no example. */
+  readonly message?: string;
+  /** One of the portals; absent if all of them have gone on meanwhile. */
+  readonly example?: { readonly memberId: string; readonly domain: string };
+}
+
+/** Selects snapshots for {@linkcode Admin.snapshots}. Times are in milliseconds since 1970. */
+export interface SnapshotFilter {
+  /**
+   * Only snapshots since the hour or the day of this time. Minimum: 0.
+   *
+   * @default 7 days before `to`
+   */
+  readonly from?: number;
+  /**
+   * Only snapshots up to the hour or the day of this time. Minimum: 0.
+   *
+   * @default now
+   */
+  readonly to?: number;
+  /**
+   * `"hour"`: one an hour; they are kept for 90 days. `"day"`: one a day; they are kept for two years.
+   *
+   * @default "hour"
+   */
+  readonly every?: "hour" | "day";
+}
+
 /** The actions that the audit log records. */
 export type AuditedAction =
   | "retry"
@@ -121,6 +173,8 @@ export type AuditedAction =
   | "rollout.resume"
   | "rollout.promote"
   | "rollout.abort"
+  | "check"
+  | "rehearse"
   | "silence.add"
   | "silence.remove"
   | "export";
@@ -131,7 +185,10 @@ export interface AuditEntry extends Attribution {
   readonly id: string;
   /** When the action began, in milliseconds since 1970. */
   readonly at: number;
-  /** The function of `app.admin`; `"export"` of a list, which {@linkcode Admin.noteAction} records. */
+  /**
+   * The function of `app.admin`; or `"check"` or `"rehearse"` of the app or `"export"` of a list, which
+   * {@linkcode Admin.noteAction} records.
+   */
   readonly action: AuditedAction;
   /** The portal; absent for actions on the app. */
   readonly memberId?: string;
@@ -150,9 +207,9 @@ export interface AuditEntry extends Attribution {
   readonly error?: { readonly code?: ErrorCode; readonly message: string };
 }
 
-/** An attempt or an export for {@linkcode Admin.noteAction}. */
+/** An attempt, or an action that is no function of `app.admin`, for {@linkcode Admin.noteAction}. */
 export interface ActionNote extends Attribution {
-  /** The function of `app.admin` that was not called, or `"export"`. */
+  /** The function of `app.admin` that was not called, or `"check"`, `"rehearse"` or `"export"`. */
   readonly action: AuditedAction;
   /** The portal; absent for actions on the app. */
   readonly memberId?: string;
@@ -244,6 +301,14 @@ export interface Batch extends NewBatch {
 
 /** Batch operations: an action on all portals that match. */
 export interface Batches {
+  /**
+   * Counts the portals on which a batch operation would act. Its cost depends on how many match the most selective member of
+   * `match`, not on the number of portals.
+   *
+   * @throws {TypeError} if a member of `match` is unknown or invalid, or it has none
+   * @throws {StorageError} if the storage fails
+   */
+  readonly count: (match: PortalMatch) => Promise<number>;
   /**
    * Starts a batch operation. It resolves once that is stored. The work follows in this process if the app is started, else
    * with the next tick of any process; the action is done once for each portal, also if processes end.

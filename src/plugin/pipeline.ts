@@ -82,7 +82,7 @@ const CORE_KEYS = [
 /**
  * Checks the plugins of an app for conflicts that the compiler cannot find, or was not asked to find.
  *
- * @throws {TypeError} if two plugins have one name or add one key, a plugin adds a key of the core, a plugin of phase
+ * @throws {TypeError} if two plugins have one name, add one key or trace, a plugin adds a key of the core, a plugin of phase
  * `verify` extends the context, or no plugin verifies events
  */
 export function assertPlugins(plugins: readonly Plugin[]): void {
@@ -103,6 +103,10 @@ export function assertPlugins(plugins: readonly Plugin[]): void {
       }
       owners.set(key, `plugin "${name}"`);
     }
+  }
+  const [first, second] = plugins.filter(({ tracing }) => tracing !== undefined);
+  if (second !== undefined) {
+    throw new TypeError(`cannot start: plugins "${first!.name}" and "${second.name}" both have tracing, wanted one`);
   }
   if (!plugins.some(({ phase, around }) => phase === "verify" && around !== undefined)) {
     throw new TypeError(

@@ -6,6 +6,7 @@ import type { Context } from "./context.ts";
 import type { PluginHost } from "./host.ts";
 import { OBSERVER_RULES, type Observers } from "./observers.ts";
 import { OUTBOX_RULES, type OutboxHandler } from "./outbox.ts";
+import { type Tracing, TRACING_RULES } from "./tracing.ts";
 import { type VerificationPolicy, verificationRules } from "./verification_policy.ts";
 
 /**
@@ -89,6 +90,8 @@ export interface Plugin<Needs extends object = object, Adds extends object = obj
   readonly check?: (ctx: Context & Needs & Adds) => Promise<readonly string[]>;
   /** Functions that are notified, and that change nothing: an error that they throw is logged. */
   readonly observe?: Partial<Observers>;
+  /** Functions that follow the work of the app. Only one plugin of an app may have them. */
+  readonly tracing?: Tracing;
   /** Delivers what the plugin puts into `host.outbox`, in a started app. */
   readonly outbox?: OutboxHandler;
   /**
@@ -120,6 +123,7 @@ export const PLUGIN_RULES: OptionRules<Plugin> = {
   around: option.function(),
   check: option.function(),
   observe: option.object(OBSERVER_RULES),
+  tracing: option.object(TRACING_RULES),
   outbox: option.object(OUTBOX_RULES),
   tick: option.function(),
   rehearsal: option.flag(),

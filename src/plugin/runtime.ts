@@ -16,6 +16,7 @@ import type { VersionScheme } from "../version.ts";
 import type { Context, HandlerContext } from "./context.ts";
 import type { Observers } from "./observers.ts";
 import type { Plugin } from "./plugin.ts";
+import type { Tracer } from "./tracer.ts";
 
 /** A handler of `app.on`, without the type of its events. */
 export type AnyHandler = (ctx: HandlerContext) => void | Promise<void>;
@@ -108,6 +109,7 @@ export interface AppRuntime {
   /** Returns the access tokens of a portal that were issued last: errors may quote them. */
   readonly issuedTokens: (memberId: string) => readonly Secret[];
   readonly log: Logger;
+  readonly tracer: Tracer;
   /** Sends requests to hosts that the vendor has chosen. */
   readonly fetch: typeof fetch;
   readonly plugins: readonly Plugin[];

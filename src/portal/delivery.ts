@@ -17,6 +17,8 @@ export interface Delivery {
   /** Milliseconds since 1970. */
   readonly receivedAt: number;
   readonly verification: StoredVerification;
+  /** The context of its request, for traces: see `Tracing`. At most 256 characters; absent without a plugin that traces. */
+  readonly trace?: string;
   /** The installation that the event belongs to, as the portal's `generation`; absent if it began none, for now. */
   readonly generation?: number;
   /** Number of failed attempts. */

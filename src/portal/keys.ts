@@ -94,12 +94,22 @@ export function indexKey(kind: IndexKind, value: string, memberId: string): Key 
   return [...indexPrefix(kind, value), memberId];
 }
 
-/** Prefix of the totals by version and state. Owner: `totals.ts`. At most 256 entries, kept forever. */
+/** Prefix of the totals by version and state, and by cause. Owner: `totals.ts`. At most 256 entries, kept forever. */
 export const TOTALS = ["total"] as const;
 
 /** Key of the total of the portals of a shard. */
 export function totalKey(shard: string): Key {
   return [...TOTALS, shard];
+}
+
+/** Prefix of the snapshots of an interval. Owner: `count_snapshots.ts`. TTL: 90 days for `hour`, two years for `day`. */
+export function snapshotPrefix(interval: "hour" | "day"): Key {
+  return ["snapshot", interval];
+}
+
+/** Key of a snapshot. Later snapshots have greater names. */
+export function snapshotKey(interval: "hour" | "day", name: string): Key {
+  return [...snapshotPrefix(interval), name];
 }
 
 /** Key of the progress of the recount. Owner: `worker/recount.ts`. One entry. */

@@ -1,12 +1,12 @@
 /**
- * Totals: the numbers of portals by version and state. They are not a part of the writes of portals, which would compete for
+ * Totals: the numbers of portals by version and state, and by what stops them. They are not a part of the writes of portals, which would compete for
  * them: each process gathers its changes and adds them at most once a second. A crash loses what was not added yet; the
  * recount of `worker/recount.ts` repairs that.
  */
 import { createMutex } from "../async/keyed_mutex.ts";
 import type { Time } from "../async/time.ts";
 import { defined } from "../defined.ts";
-import { FormatError } from "../errors.ts";
+import { type BlockedReason, FormatError } from "../errors.ts";
 import type { Logger } from "../logger.ts";
 import type { Entry, Storage } from "../storage/storage.ts";
 import { updateEntry } from "../storage/update.ts";
@@ -24,7 +24,21 @@ export interface PortalCount {
   readonly count: number;
 }
 
-/** Numbers of portals by {@linkcode totalName}. */
+/** The number of portals in one state that stand still, or are tried again, for one cause. */
+export interface CauseCount {
+  readonly status: StuckState;
+  /** The need of blocked portals. */
+  readonly blockedOn?: BlockedReason;
+  /** Fingerprint of the last failure; absent if there was none, or an operator has caused it by a rollback. */
+  readonly fingerprint?: string;
+  /** At least 1. */
+  readonly count: number;
+}
+
+/** The states of portals that something stops. `upgrading`: an attempt has failed, and another one follows. */
+export type StuckState = Extract<PortalState, "parked" | "blocked" | "upgrading">;
+
+/** Numbers of portals by {@linkcode totalNames}. */
 export type Counts = Readonly<Record<string, number>>;
 
 /** The stored numbers of the portals of one shard. */
@@ -47,9 +61,31 @@ export function shardOf(memberId: string): string {
   return memberId.slice(0, SHARD_DIGITS);
 }
 
-/** Returns the name under which a portal is counted. */
-export function totalName({ state, version = "" }: IndexedAs): string {
-  return `${state} ${version}`;
+/** Begins the names of causes. No state begins with it. */
+const CAUSE = "!";
+
+/** Maximum number of causes that are counted in a shard, so that its total stays small whatever errors say. */
+const MAX_CAUSES = 500;
+
+/** Returns the names under which a portal is counted: that of its version and state, and that of its cause if it is stuck. */
+export function totalNames({ state, version = "", blocked = "", fingerprint = "" }: IndexedAs): readonly string[] {
+  const names = [`${state} ${version}`];
+  const isStuck = state === "parked" || state === "blocked" || (state === "upgrading" && fingerprint !== "");
+  if (isStuck) names.push(`${CAUSE}${state} ${state === "blocked" ? blocked : ""} ${fingerprint}`);
+  return names;
+}
+
+/** Adds to a number of one shard. Further causes than are counted are left out. */
+export function addToCounts(counts: Map<string, number>, name: string, times: number): void {
+  const before = counts.get(name);
+  if (before === undefined && isCause(name)) {
+    if (times < 0 || [...counts.keys()].filter(isCause).length >= MAX_CAUSES) return;
+  }
+  counts.set(name, (before ?? 0) + times);
+}
+
+function isCause(name: string): boolean {
+  return name.startsWith(CAUSE);
 }
 
 /** Changes that were made through one storage object, which each app has its own of, and that are not stored yet. */
@@ -78,11 +114,15 @@ export function noteIndexed(
   before: IndexedAs | undefined,
   after: IndexedAs | undefined,
 ): void {
-  const [from, to] = [before && totalName(before), after && totalName(after)];
-  if (from === to) return;
+  const [from, to] = [before, after].map((values) => values === undefined ? [] : totalNames(values)) as [
+    readonly string[],
+    readonly string[],
+  ];
+  const [left, entered] = [from.filter((name) => !to.includes(name)), to.filter((name) => !from.includes(name))];
+  if (left.length === 0 && entered.length === 0) return;
   const pending = pendingOf(storage);
-  if (from !== undefined) add(pending, shardOf(memberId), from, -1);
-  if (to !== undefined) add(pending, shardOf(memberId), to, 1);
+  for (const name of left) add(pending, shardOf(memberId), name, -1);
+  for (const name of entered) add(pending, shardOf(memberId), name, 1);
   for (const listener of pending.listeners) listener();
 }
 
@@ -100,6 +140,12 @@ export interface Totals {
    * @throws {StorageError} if the storage fails
    */
   readonly counts: () => Promise<PortalCount[]>;
+  /**
+   * Returns the causes of portals that are stuck, the most frequent first, with the changes that are not added yet.
+   *
+   * @throws {StorageError} if the storage fails
+   */
+  readonly causes: () => Promise<CauseCount[]>;
   /** Adds the changes now. Never rejects: what cannot be added is kept for the next call. */
   readonly flush: () => Promise<void>;
   /** Adds the changes, and no longer waits for others. */
@@ -147,14 +193,18 @@ export function createTotals({ storage, time, log }: TotalsOptions): Totals {
   };
   listeners.add(arm);
 
+  const sums = (): Promise<readonly (readonly [string, number])[]> =>
+    mutex(async () => {
+      const all = new Map<string, number>();
+      for (const { counts } of (await readTotals(storage)).values()) addAll(all, Object.entries(counts));
+      for (const ofShard of changes.values()) addAll(all, ofShard);
+      return [...all].filter(([, count]) => count > 0).sort(byName);
+    });
+
   return {
-    counts: () =>
-      mutex(async () => {
-        const sums = new Map<string, number>();
-        for (const { counts } of (await readTotals(storage)).values()) addAll(sums, Object.entries(counts));
-        for (const ofShard of changes.values()) addAll(sums, ofShard);
-        return [...sums].filter(([, count]) => count > 0).sort(byName).map(([name, count]) => portalCount(name, count));
-      }),
+    counts: async () => (await sums()).filter(([name]) => !isCause(name)).map(portalCount),
+    causes: async () =>
+      (await sums()).filter(([name]) => isCause(name)).map(causeCount).toSorted((a, b) => b.count - a.count),
     flush,
     close: async () => {
       listeners.delete(arm);
@@ -193,7 +243,8 @@ async function addToShard(storage: Storage, shard: string, changes: ReadonlyMap<
   if ([...changes.values()].every((times) => times === 0)) return;
   await updateEntry<Total>(storage, totalKey(shard), (entry) => {
     const counts = new Map(Object.entries(entry === null ? {} : readTotal(entry).counts));
-    addAll(counts, changes);
+    // What has left comes first, so that there is room for other causes.
+    for (const [name, times] of [...changes].sort(([, a], [, b]) => a - b)) addToCounts(counts, name, times);
     return { format: TOTAL_FORMAT, counts: Object.fromEntries([...counts].filter(([, count]) => count !== 0)) };
   });
 }
@@ -211,7 +262,19 @@ function byName([a]: readonly [string, number], [b]: readonly [string, number]):
   return a < b ? -1 : 1;
 }
 
-function portalCount(name: string, count: number): PortalCount {
+function causeCount([name, count]: readonly [string, number]): CauseCount {
+  const [status, blockedOn, fingerprint] = name.slice(CAUSE.length).split(" ") as [StuckState, BlockedReason, string];
+  return {
+    status,
+    count,
+    ...defined({
+      blockedOn: status === "blocked" ? blockedOn : undefined,
+      fingerprint: fingerprint === "" ? undefined : fingerprint,
+    }),
+  };
+}
+
+function portalCount([name, count]: readonly [string, number]): PortalCount {
   const end = name.indexOf(" ");
   const [status, version] = [name.slice(0, end) as PortalState, name.slice(end + 1)];
   return { status, count, ...defined({ version: version === "" ? undefined : version }) };

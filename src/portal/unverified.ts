@@ -29,6 +29,8 @@ export interface UnverifiedEvent {
   readonly format: typeof UNVERIFIED_FORMAT;
   readonly body: Body;
   readonly receivedAt: number;
+  /** The context of its request, for traces: see `Tracing`. */
+  readonly trace?: string;
   /** Access and refresh token after a refresh of the event's own pair, which is void since. */
   readonly refreshed?: { readonly accessToken: string; readonly refreshToken: string; readonly expiresAt: number };
 }
@@ -56,6 +58,8 @@ export interface NewUnverified {
   readonly isKnown: boolean;
   /** It came from a trusted address. */
   readonly isTrusted?: boolean;
+  /** The context of its request, for traces. */
+  readonly trace?: string;
 }
 
 /**
@@ -70,7 +74,7 @@ export async function storeUnverified(
   bounds: UnverifiedBounds = DEFAULT_BOUNDS,
 ): Promise<StoredUnverified> {
   const { storage, clock, random } = options;
-  const { body, receivedAt, digest, isKnown } = event;
+  const { body, receivedAt, digest, isKnown, trace } = event;
   const name = event.name.slice(0, MAX_TEXT);
   if (body.text.length > bounds.maxCharacters) return NO_ROOM;
   const slot = random();
@@ -82,9 +86,11 @@ export async function storeUnverified(
   };
   // The body first, then the schedule, then the head: a crash between leaves entries that expire or are deleted as stale.
   const [, known] = await Promise.all([
-    storage.put<UnverifiedEvent>(unverifiedEventKey(memberId, slot), { format: UNVERIFIED_FORMAT, body, receivedAt }, {
-      ttlMs: TTL_MS,
-    }),
+    storage.put<UnverifiedEvent>(
+      unverifiedEventKey(memberId, slot),
+      { format: UNVERIFIED_FORMAT, body, receivedAt, ...defined({ trace }) },
+      { ttlMs: TTL_MS },
+    ),
     storage.get<Head>(unverifiedKey(memberId)),
   ]);
   const before = readHead(known);

@@ -25,6 +25,7 @@ import { Suspended } from "./interruptions.ts";
 import { withApplied, withAttemptEnded, withRun, withSleep, withStart } from "./run_record.ts";
 import { StepEngine } from "./step_engine.ts";
 import { createSteps } from "./step_kinds.ts";
+import { createStepTrace, traceUpgrading } from "./traced.ts";
 
 /** Number of attempts whose process ended while they were alone, after which the upgrade is parked. */
 const MAX_DEATHS_ALONE = 3;
@@ -70,8 +71,11 @@ export async function attemptUpgrade(
   const signal = AbortSignal.any([ctx.signal, installation.signal]);
   const handlerRun = createHandlerRun(runtime, { memberId: change.memberId, upgradeId }, signal, upgrade.timeoutMs);
   const report = (step: string, attempt: number) => ({ ...change, upgradeId, step, attempt });
+  const { memberId } = change;
+  const scope = { runtime, ctx, lease: installation };
   const engine = new StepEngine({
     ...{ runtime, installation, journal, retry, deaths },
+    traceStep: createStepTrace(scope, { memberId, upgradeId }),
     ...{ signal: handlerRun.signal, abort: handlerRun.abort, cutOff: signal },
     failure: record.failure,
     onStepStarted: (step, attempt) => notify(runtime, "stepStarted", report(step, attempt)),
@@ -81,27 +85,25 @@ export async function attemptUpgrade(
       notify(runtime, "stepFinished", report(step, attempt));
     },
   });
-  try {
-    if (deathsAlone >= MAX_DEATHS_ALONE) {
-      throw new NonRetriableError(`its process ended ${deathsAlone} times while it was resumed alone`);
+  const attempt = failures + starts;
+  await traceUpgrading(scope, { kind: "upgrade", ...change, upgradeId, attempt }, async () => {
+    try {
+      if (deathsAlone >= MAX_DEATHS_ALONE) {
+        throw new NonRetriableError(`its process ended ${deathsAlone} times while it was resumed alone`);
+      }
+      const context = makeUpgradeContext(ctx, engine, record, change, {
+        ...{ attempt, mode: "run" },
+        fetch: handlerFetch(runtime.fetch, handlerRun.signal),
+      });
+      const run = (): Promise<void> => engine.runHandler(() => upgrade.handler(context));
+      await runCounted(installation, () => handlerRun.run(run));
+      if (engine.suspended !== undefined) throw engine.suspended;
+    } catch (error) {
+      installation.signal.throwIfAborted();
+      const failed = { upgrade, change, retry, number, startedAt, engine };
+      return await recordInterruption(runtime, installation, ctx, failed, error);
     }
-    const context = makeUpgradeContext(ctx, engine, record, change, {
-      ...{ attempt: failures + starts, mode: "run" },
-      fetch: handlerFetch(runtime.fetch, handlerRun.signal),
-    });
-    const run = (): Promise<void> => engine.runHandler(() => upgrade.handler(context));
-    await runCounted(installation, () => handlerRun.run(run));
-    if (engine.suspended !== undefined) throw engine.suspended;
-  } catch (error) {
-    installation.signal.throwIfAborted();
-    return await recordInterruption(
-      runtime,
-      installation,
-      ctx,
-      { upgrade, change, retry, number, startedAt, engine },
-      error,
-    );
-  }
+  });
   const at = runtime.clock();
   installation.stage(
     (record) => ({ record: withApplied(record, upgradeId, change.from, change.to, at) }),

@@ -2,6 +2,7 @@
 import type { HandlerContext } from "../plugin/context.ts";
 import type { VersionChange } from "../plugin/observers.ts";
 import { type AppRuntime, notify } from "../plugin/runtime.ts";
+import type { PortalRecord } from "../portal/record.ts";
 import type { PortalLease } from "../portal/lease.ts";
 import { deleteOldRuns, deleteUnnamedResults, withRunFinished } from "../portal/run_history.ts";
 import { attemptUpgrade, excludeFormerHolders } from "./attempt.ts";
@@ -11,6 +12,7 @@ import { type Installation, installationOf, RemovedError } from "./installation.
 import { Suspended } from "./interruptions.ts";
 import { type DueAction, isBelowTarget, isDue, nextAction } from "./next_action.ts";
 import { dueUpgrades } from "./plan.ts";
+import { traceUpgrading } from "./traced.ts";
 
 /**
  * Runs the due upgrades of a portal in order. Each is recorded when it has finished; the version moves when all have.
@@ -26,11 +28,37 @@ export async function runUpgrades(
   lease: PortalLease,
   ctx: HandlerContext,
 ): Promise<void> {
+  const record = lease.record();
+  if (!isBelowTarget(record) || dueAction(runtime, upgrades, record) === undefined) return;
+  const { memberId, version: from, target: to } = record;
+  await traceUpgrading(
+    { runtime, ctx, lease },
+    { kind: "run", memberId, from, to },
+    () => runDue(runtime, upgrades, lease, ctx),
+  );
+}
+
+/** Returns the next action if it is due. */
+function dueAction(
+  { clock, versions }: AppRuntime,
+  upgrades: readonly Upgrade[],
+  record: PortalRecord,
+): DueAction | undefined {
+  const next = nextAction(record, upgrades, clock(), versions.latest);
+  return isDue(next) ? next : undefined;
+}
+
+async function runDue(
+  runtime: AppRuntime,
+  upgrades: readonly Upgrade[],
+  lease: PortalLease,
+  ctx: HandlerContext,
+): Promise<void> {
   let plannedGeneration: number | undefined;
   while (true) {
     const record = lease.record();
-    const next = nextAction(record, upgrades, runtime.clock(), runtime.versions.latest);
-    if (!isBelowTarget(record) || !isDue(next)) return;
+    const next = dueAction(runtime, upgrades, record);
+    if (!isBelowTarget(record) || next === undefined) return;
     const { memberId, generation, version: from, target: to } = record;
     if (generation !== plannedGeneration) {
       const upgradeIds = dueUpgrades(upgrades, record).map(({ id }) => id);

@@ -37,6 +37,9 @@ export interface FailedStep {
   readonly retry?: RetryPolicy;
 }
 
+/** Does the work of a step, and reports it to the plugin that traces. */
+export type TraceStep = <T>(step: string, attempt: number, work: () => Promise<T>) => Promise<T>;
+
 export interface StepEngineOptions {
   readonly runtime: Pick<AppRuntime, "storage" | "clock" | "random" | "time" | "digest" | "signal" | "turn">;
   readonly installation: Installation;
@@ -56,6 +59,8 @@ export interface StepEngineOptions {
   readonly cutOff: AbortSignal;
   /** Runs no step: the handler ends at its first unfinished one. */
   readonly isReplay?: boolean;
+  /** Traces the work of a step. */
+  readonly traceStep?: TraceStep;
   readonly onStepStarted?: (step: string, attempt: number) => void;
   readonly onStepFinished?: (step: string, attempt: number) => void;
 }
@@ -210,7 +215,7 @@ export class StepEngine {
     work: (scope: StepScope) => T | Promise<T>,
     part?: string,
   ): Promise<T> {
-    const { runtime, installation, journal, signal, cutOff, onStepStarted } = this.options;
+    const { runtime, installation, journal, signal, cutOff, onStepStarted, traceStep } = this.options;
     // Made before the timeout starts.
     const repeats = this.#hasRun ? 0 : this.options.deaths ?? 0;
     this.#hasRun = true;
@@ -224,12 +229,9 @@ export class StepEngine {
     onStepStarted?.(name, attempt);
     try {
       const limits = { timeoutMs, graceMs: GRACE_MS, cutOff };
-      return await withTimeout(
-        runtime.time,
-        signal,
-        limits,
-        async (signal) => await runInStep({ ...scope, signal }, work),
-      );
+      const run = (): Promise<T> =>
+        withTimeout(runtime.time, signal, limits, async (signal) => await runInStep({ ...scope, signal }, work));
+      return await (traceStep === undefined ? run() : traceStep(name, attempt, run));
     } catch (error) {
       throw this.failed({ name, attempt, startedAt, ...defined({ retry }) }, error);
     }

@@ -1,11 +1,13 @@
 /** One attempt at verifying a stored event: asks Bitrix24, refreshes an expired token pair, and accepts or refuses. */
 import { B24Error } from "../bitrix24/b24_error.ts";
 import { meaningOf } from "../bitrix24/error_codes.ts";
-import type { B24Event } from "../bitrix24/events.ts";
+import { type B24Event, wireName } from "../bitrix24/events.ts";
 import type { RefreshedTokens } from "../bitrix24/oauth_client.ts";
 import { type Incoming, parseStored } from "../bitrix24/parse.ts";
+import { defined } from "../defined.ts";
 import { CannotVerifyError, InboxFullError, InputError, NotAuthenticError, OnAppUpdateError } from "../errors.ts";
 import { type AppRuntime, eventLog, notify, safeError } from "../plugin/runtime.ts";
+import type { TracedWork, WorkEnd } from "../plugin/tracing.ts";
 import type { StoredVerification } from "../portal/event_facts.ts";
 import { portalKey } from "../portal/keys.ts";
 import { type PortalRecord, readRecord } from "../portal/record.ts";
@@ -90,22 +92,28 @@ export function createAttempt(options: AttemptOptions): Attempt {
     const requests = requestsFor(event.auth.serverEndpoint, oauthHosts);
     const mayAsk = (): boolean => budget().take(memberId, isKnown, requests);
     if (!mayAsk()) return { state: "budget_spent", requests };
-    try {
-      const { incoming: verified, verification } = await verify(options, entry, incoming, mayAsk);
-      const accepted = await accept(verified, verification);
-      log.debug("waiting event verified", { event: "verification.succeeded" });
-      return await finish({ state: "accepted", ...accepted });
-    } catch (error) {
-      if (runtime.signal.aborted) throw error;
-      if (error === BUDGET_SPENT) return { state: "budget_spent", requests };
-      // An InputError is a verified event that misses a version, or has one that is unreadable.
-      if (!(error instanceof NotAuthenticError || error instanceof InputError)) return await askLater(event, error);
-      if (error instanceof NotAuthenticError) {
-        await refused.add(event);
-        if (isKnown) onRefused(memberId);
+    return await runtime.tracer.trace(verificationOf(incoming, waiting), async (note) => {
+      try {
+        const { incoming: verified, verification } = await verify(options, entry, incoming, mayAsk);
+        // A later attempt is a trace of its own, to which the work belongs.
+        const trace = waiting.attempts === 0 ? undefined : runtime.tracer.context();
+        const accepted = await accept({ ...verified, ...defined({ trace }) }, verification);
+        log.debug("waiting event verified", { event: "verification.succeeded" });
+        note(() => ({ outcome: "verified" }));
+        return await finish({ state: "accepted", ...accepted });
+      } catch (error) {
+        note(() => failedEnd(runtime, event, error));
+        if (runtime.signal.aborted) throw error;
+        if (error === BUDGET_SPENT) return { state: "budget_spent", requests };
+        // An InputError is a verified event that misses a version, or has one that is unreadable.
+        if (!(error instanceof NotAuthenticError || error instanceof InputError)) return await askLater(event, error);
+        if (error instanceof NotAuthenticError) {
+          await refused.add(event);
+          if (isKnown) onRefused(memberId);
+        }
+        return await refuse(event, error);
       }
-      return await refuse(event, error);
-    }
+    });
 
     async function finish<T>(outcome: T): Promise<T> {
       await removeUnverified(runtime, memberId, waiting.slot);
@@ -141,6 +149,22 @@ export function createAttempt(options: AttemptOptions): Attempt {
       return { state: "waiting" };
     }
   };
+}
+
+function verificationOf({ event, trace }: Incoming, { attempts }: WaitingEvent): TracedWork {
+  const { auth: { memberId } } = event;
+  return {
+    ...{ kind: "verification", memberId, event: wireName(event), stage: "later", attempt: attempts + 1 },
+    ...defined({ trace }),
+  };
+}
+
+/** Returns how an attempt ends that has not verified its event. */
+function failedEnd(runtime: AppRuntime, event: B24Event, thrown: unknown): WorkEnd {
+  if (thrown === BUDGET_SPENT) return { outcome: "budget_spent" };
+  if (runtime.signal.aborted) return { outcome: "interrupted" };
+  const isRefused = thrown instanceof NotAuthenticError || thrown instanceof InputError;
+  return { outcome: isRefused ? "refused" : "postponed", error: safeError(runtime, thrown, event) };
 }
 
 interface Verified {
@@ -216,8 +240,8 @@ function isExpired(error: unknown): boolean {
 }
 
 /** Returns the event of an entry, with the pair that replaced its own. */
-function incomingOf({ body, receivedAt, refreshed }: UnverifiedEvent): Incoming {
-  const incoming = parseStored(body, receivedAt);
+function incomingOf({ body, receivedAt, refreshed, trace }: UnverifiedEvent): Incoming {
+  const incoming: Incoming = { ...parseStored(body, receivedAt), ...defined({ trace }) };
   return refreshed === undefined ? incoming : { ...incoming, event: withPair(incoming.event, refreshed) };
 }
 

@@ -5,6 +5,7 @@
 import { coalesce } from "../async/coalesce.ts";
 import { wireName } from "../bitrix24/events.ts";
 import type { Incoming } from "../bitrix24/parse.ts";
+import { defined } from "../defined.ts";
 import { CannotVerifyError, FormatError, StorageError } from "../errors.ts";
 import { type AppRuntime, eventLog, notify } from "../plugin/runtime.ts";
 import { type VerificationSettings, verificationSettings } from "../plugin/verification_policy.ts";
@@ -208,7 +209,7 @@ function createPostpone(
 ): Verifier["postpone"] {
   const unknownBound = createUnknownBound(runtime, () => policy().bounds.maxUnknownCharacters);
 
-  return async ({ body, event, receivedAt, clientAddress }, isKnown) => {
+  return async ({ body, event, receivedAt, clientAddress, trace }, isKnown) => {
     const { bounds, isTrusted: isTrustedAddress } = policy();
     const isTrusted = isTrustedAddress(clientAddress);
     const { memberId, accessToken } = event.auth;
@@ -217,7 +218,7 @@ function createPostpone(
       throw new CannotVerifyError("too many events of unknown portals wait for verification");
     }
     const digest = await runtime.digest(`${memberId} ${accessToken?.reveal() ?? ""} ${body.text}`);
-    const waiting = { body, receivedAt, name: wireName(event), digest, isKnown, isTrusted };
+    const waiting = { body, receivedAt, name: wireName(event), digest, isKnown, isTrusted, ...defined({ trace }) };
     const stored = await storeUnverified(runtime, memberId, waiting, bounds);
     const { state, replaced, growth } = stored;
     // Copies and replaced events take no room: one member_id cannot use up that of the others.

@@ -11,6 +11,7 @@ import type { PortalRecord } from "../portal/record.ts";
 import type { RecordAccess } from "../portal/record_access.ts";
 import type { RecordChange } from "../portal/record_store.ts";
 import { withWork } from "../portal/schedule.ts";
+import { redactError } from "../redact.ts";
 import { type Answer, settle, type Settlement } from "../portal/settle.ts";
 
 /** The parts of an app that ask Bitrix24. */
@@ -43,6 +44,32 @@ export interface PortalAnswer {
  * @throws {StorageError} if the storage fails
  */
 export async function askBitrix24(options: AskOptions, access: RecordAccess): Promise<PortalAnswer> {
+  const { memberId, isLeased } = access;
+  const { tracer, issuedTokens } = options.runtime;
+  // The record of a lease is in memory.
+  const cause = isLeased ? causeOf(await access.load()) : { isFirst: true };
+  return await tracer.trace({ kind: "check", memberId, ...cause }, async (note) => {
+    const answer = await ask(options, access);
+    const { error } = answer;
+    note(() =>
+      error === undefined
+        ? { outcome: "finished" }
+        : { outcome: "failed", error: redactError(error, issuedTokens(memberId)) }
+    );
+    return answer;
+  });
+}
+
+/** Returns which event has made the claims of a portal, for traces, and whether Bitrix24 has not been asked about them yet. */
+function causeOf({ inbox = [], claims = {} }: PortalRecord): { readonly isFirst: boolean; readonly trace?: string } {
+  const open = Object.values(claims).filter(({ settled }) => settled === undefined);
+  return {
+    isFirst: open.every(({ answeredAt, unanswered }) => answeredAt === undefined && unanswered === undefined),
+    ...defined({ trace: inbox.findLast(({ trace }) => trace !== undefined)?.trace }),
+  };
+}
+
+async function ask(options: AskOptions, access: RecordAccess): Promise<PortalAnswer> {
   const { runtime, credentials } = options;
   try {
     const info = await credentials.inspect(access);

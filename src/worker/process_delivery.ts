@@ -5,6 +5,7 @@ import { defined } from "../defined.ts";
 import { FormatError } from "../errors.ts";
 import { createHandlerRun } from "../plugin/handler_run.ts";
 import { runPipeline } from "../plugin/pipeline.ts";
+import type { TracedWork, WorkEnd } from "../plugin/tracing.ts";
 import { type AppRuntime, makeHandlerContext, notify, safeError } from "../plugin/runtime.ts";
 import { applyEvent, isOfEarlierInstallation, mayReinstall, tryApplyEvent } from "../portal/apply_event.ts";
 import { claimState, withConfirmedVersion } from "../portal/event_claims.ts";
@@ -68,6 +69,7 @@ export async function processDelivery(
   const { id: deliveryId, delivery } = waiting;
   const work: DeliveryWork = { runtime, upgrades, lease, waiting, startedAt: clock() };
   let event = parsed;
+  let confirmed: B24Event;
   try {
     signal.throwIfAborted();
     assertReadable(memberId, waiting);
@@ -101,18 +103,61 @@ export async function processDelivery(
     }
     const waits = await waitForUpgrades(work);
     if (waits !== undefined) return waits;
-    log.debug("delivery started", { event: "delivery.started", memberId, deliveryId });
-    finish(work, event, await runHandlers(work, withConfirmedVersion(event, lease.record(), facts)));
-    return { result: "handled" };
+    confirmed = withConfirmedVersion(event, lease.record(), facts);
   } catch (error) {
-    if (signal.aborted || error instanceof LeaseLostError) throw error;
-    if (error instanceof Suspended) return { result: "deferred", nextAt: error.until };
-    if (error instanceof FormatError) {
-      log.warn("delivery left to newer code", { event: "delivery.deferred", memberId, deliveryId, err: error });
-      return { result: "failed", nextAt: clock() + NEWER_CODE_RETRY_MS };
-    }
-    return await recordFailure(work, event, error);
+    return await workFailed(work, event, error);
   }
+  return await attemptWork(work, event, confirmed);
+}
+
+/** Runs the handlers of a delivery, and records how that ends. `confirmed`: the event as handlers receive it. */
+async function attemptWork(work: DeliveryWork, event: B24Event, confirmed: B24Event): Promise<Outcome> {
+  const { runtime: { log, tracer }, lease, waiting: { id: deliveryId } } = work;
+  return await tracer.trace(tracedWork(work, event), async (note) => {
+    log.debug("delivery started", { event: "delivery.started", memberId: lease.record().memberId, deliveryId });
+    try {
+      const outcome = await runHandlers(work, confirmed);
+      note(() => ({ outcome }));
+      finish(work, event, outcome);
+      return { result: "handled" };
+    } catch (error) {
+      note(() => failedEnd(work, event, error));
+      return await workFailed(work, event, error);
+    }
+  });
+}
+
+/** Returns an attempt at the work of a delivery, as it is traced. */
+function tracedWork({ lease, waiting: { id: deliveryId, delivery } }: DeliveryWork, event: B24Event): TracedWork {
+  const { memberId, run, blocked } = lease.record();
+  const { receivedAt, trace, attempts, retryAt } = delivery;
+  // Attempts that were suspended, or whose process ended, are not counted.
+  const hasBegun = runsUpgrades(deliveryId) && (run !== undefined || blocked !== undefined);
+  return {
+    ...{ kind: "delivery", memberId, event: wireName(event), deliveryId, receivedAt },
+    isFirst: attempts === 0 && retryAt === undefined && !hasBegun,
+    ...defined({ trace }),
+  };
+}
+
+/** Returns how an attempt ends that has thrown an error. */
+function failedEnd({ runtime, lease }: DeliveryWork, event: B24Event, thrown: unknown): WorkEnd {
+  if (thrown instanceof Suspended) return { outcome: "suspended" };
+  if (runtime.signal.aborted || lease.signal.aborted) return { outcome: "interrupted" };
+  return { outcome: "failed", error: safeError(runtime, thrown, event, lease.record()) };
+}
+
+/** Records why the work of a delivery has not ended, unless that must be left to another process. */
+async function workFailed(work: DeliveryWork, event: B24Event | undefined, error: unknown): Promise<Outcome> {
+  const { runtime: { clock, signal, log }, lease, waiting: { id: deliveryId } } = work;
+  if (signal.aborted || error instanceof LeaseLostError) throw error;
+  if (error instanceof Suspended) return { result: "deferred", nextAt: error.until };
+  if (error instanceof FormatError) {
+    const { memberId } = lease.record();
+    log.warn("delivery left to newer code", { event: "delivery.deferred", memberId, deliveryId, err: error });
+    return { result: "failed", nextAt: clock() + NEWER_CODE_RETRY_MS };
+  }
+  return await recordFailure(work, event, error);
 }
 
 /** Returns the event of a delivery. */

@@ -13,7 +13,7 @@ import { readCredentials } from "../portal/credentials_record.ts";
 import { type PortalRecord, readRecord } from "../portal/record.ts";
 import { type ChangeRecord, writeRecord } from "../portal/record_store.ts";
 import { entryId, type ScheduleEntry, scheduleEntryOf } from "../portal/schedule.ts";
-import { type Counts, FLUSH_MS, readTotals, replaceTotal, shardOf, totalName } from "../portal/totals.ts";
+import { addToCounts, type Counts, FLUSH_MS, readTotals, replaceTotal, shardOf, totalNames } from "../portal/totals.ts";
 import { encodeKey } from "../storage/key.ts";
 import { listKeys } from "../storage/list_keys.ts";
 import type { Entry, Key, Storage } from "../storage/storage.ts";
@@ -234,8 +234,9 @@ async function checkPortals(runtime: AppRuntime, after: Key, started: Counted | 
       counting = { shard, counts: {}, version: totals.get(shard)?.version ?? null };
     }
     if (indexedAs === undefined) continue;
-    const name = totalName(indexedAs);
-    counting = { ...counting, counts: { ...counting.counts, [name]: (counting.counts[name] ?? 0) + 1 } };
+    const counts = new Map(Object.entries(counting.counts));
+    for (const name of totalNames(indexedAs)) addToCounts(counts, name, 1);
+    counting = { ...counting, counts: Object.fromEntries(counts) };
   }
   const isDone = records.length < PORTALS_A_PAGE;
   if (isDone) finish();

@@ -5,6 +5,7 @@ import { checkOptions, option, type OptionRules } from "../check_options.ts";
 import { type AppRuntime, notify } from "../plugin/runtime.ts";
 import { credentialsKey, portalKey } from "../portal/keys.ts";
 import { entryTime, listDuePortals, type ScheduleEntry } from "../portal/schedule.ts";
+import type { Snapshots } from "../portal/count_snapshots.ts";
 import type { Totals } from "../portal/totals.ts";
 import type { Rollout } from "../rollout/rollout.ts";
 import { createDeploySweep } from "./deploy_sweep.ts";
@@ -64,6 +65,8 @@ export interface Ticker {
   readonly tickPluginsInBackground: () => Promise<void>;
   /** Ends ticks in the background. */
   readonly stop: () => void;
+  /** Returns when the last tick that did not fail ended, in milliseconds since 1970; `undefined` before the first. */
+  readonly tickedAt: () => number | undefined;
 }
 
 /** Time (ms) that `tickFinished` waits for the work of a tick in the background. */
@@ -83,6 +86,7 @@ export interface TickerParts {
   readonly batches: { readonly goOn: () => Promise<void> };
   readonly outbox: Pick<Outbox, "tick" | "idle">;
   readonly recount: Pick<Recount, "page">;
+  readonly snapshots: Snapshots;
   /** Calls `tick` of all plugins. Never rejects. */
   readonly tickPlugins: () => Promise<void>;
   /** Absent without the option `rollout`. */
@@ -92,11 +96,12 @@ export interface TickerParts {
 /** Returns the ticker of an app. */
 export function createTicker(
   runtime: AppRuntime,
-  { worker, verifier, totals, pauseSwitch, batches, outbox, recount, tickPlugins, rollout }: TickerParts,
+  { worker, verifier, totals, pauseSwitch, batches, outbox, recount, snapshots, tickPlugins, rollout }: TickerParts,
 ): Ticker {
-  const { time, log } = runtime;
+  const { time, clock, log } = runtime;
   const sweep = rollout === undefined ? createDeploySweep(runtime) : undefined;
   let isStopped = false;
+  let tickedAt: number | undefined;
 
   // A list that cannot be read must not keep portals from their work.
   const verify = (): Promise<void> =>
@@ -107,6 +112,11 @@ export function createTicker(
   // Lists and counts that are wrong must not keep portals from their work either.
   const recountPage = (): Promise<void> =>
     recount.page().catch((err) => log.warn("recount failed", { event: "recount.failed", err }));
+
+  const takeSnapshot = (): Promise<void> =>
+    snapshots.take().catch((err) =>
+      log.warn("failed to store the hourly counts", { event: "counts.snapshot_failed", err })
+    );
 
   const isPaused = async (): Promise<boolean> => await pauseSwitch.current() !== undefined;
 
@@ -149,14 +159,17 @@ export function createTicker(
         await deliver().then(() => outbox.idle());
         // Some hosts stop a program between ticks.
         await totals.flush();
+        await takeSnapshot();
       };
       await settlesWithin(time, work(), Math.min(budgetMs, MAX_TIMER_MS));
+      tickedAt = clock();
       return report(round);
     },
     tickInBackground: async () => {
       // Not awaited: a silent OAuth host must not delay the portals that are due.
       void verify();
       void batches.goOn();
+      void takeSnapshot();
       const recounting = recountPage();
       const round = createRound(runtime, worker, { limit: Infinity, concurrency: Infinity, isOver: () => isStopped });
       let isSwept: boolean;
@@ -165,6 +178,7 @@ export function createTicker(
         if (!await isPaused()) await round.passDue();
       } while (!isSwept && !isStopped);
       await recounting;
+      tickedAt = clock();
       void settlesWithin(time, round.ended(), BACKGROUND_REPORT_MS).then(() => report(round));
     },
     tickPluginsInBackground: async () => {
@@ -174,6 +188,7 @@ export function createTicker(
     stop: () => {
       isStopped = true;
     },
+    tickedAt: () => tickedAt,
   };
 }
 

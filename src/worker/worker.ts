@@ -110,7 +110,9 @@ export function createWorker(options: WorkerOptions & ConcurrencyOptions): Worke
     const begun: Omit<PortalQueue, "done"> = {
       ...{ pending: new Set<string>(), waiters: new Map(), accepted, isWoken: false, taken },
     };
-    const queue = Object.assign(begun, { done: run(memberId, begun, found) });
+    // Not a part of the request that has caused it: a turn may process several events.
+    const done = runtime.tracer.detach(() => run(memberId, begun, found));
+    const queue = Object.assign(begun, { done });
     queues.set(memberId, queue);
     return queue;
   }

@@ -19,6 +19,7 @@ const EXPORTS: Readonly<Record<string, readonly string[]>> = {
     "Secret",
     "checkOptions",
     "coerced",
+    "connectionAddress",
     "consoleLogger",
     "countCall",
     "createApp",
@@ -71,6 +72,9 @@ const EXPORTS: Readonly<Record<string, readonly string[]>> = {
   ],
   "./file-storage": [
     "fileStorage",
+  ],
+  "./health": [
+    "health",
   ],
   "./node-server": [
     "serve",

@@ -1,5 +1,14 @@
 /** Portals and code for tests of rollouts. */
-import { type App, type AppOptions, createApp, deployed, type Plugin, type Storage } from "@b24/onappupdate";
+import {
+  type App,
+  type AppOptions,
+  createApp,
+  deployed,
+  memoryStorage,
+  type Plugin,
+  type RolloutOptions,
+  type Storage,
+} from "@b24/onappupdate";
 import { PORTAL_FORMAT, type PortalRecord } from "../../src/portal/record.ts";
 import { writeRecord } from "../../src/portal/record_store.ts";
 import { createTotals } from "../../src/portal/totals.ts";
@@ -62,6 +71,22 @@ export function codeAt(version: string, { upgrade = () => {}, plugins = [], ...o
   });
   for (const plugin of plugins) app.use(plugin);
   return { app: app as App, begun };
+}
+
+/** Code of version 2.0.0, and its storage. */
+export interface Release extends Code {
+  readonly storage: Storage;
+}
+
+/** Stores portals on version 1.0.0, and returns code that rolls version 2.0.0 out to them. */
+export async function release(
+  ids: readonly string[],
+  rollout: RolloutOptions,
+  more: Partial<CodeOptions> = {},
+): Promise<Release> {
+  const storage = memoryStorage();
+  await storeInstalled(storage, ids, "1.0.0");
+  return { storage, ...codeAt("2.0.0", { storage, rollout, ...more }) };
 }
 
 /** Ticks until a tick does nothing, at most `max` times. */

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { existsSync, readdirSync, readFileSync, statSync } from "node:fs";
 import { join, posix } from "node:path";
 import { fileURLToPath } from "node:url";
-import { buildSite, pageOf, toPage } from "../../scripts/build_site.ts";
+import { buildSite, pageOf, toPage, withAnchors } from "../../scripts/build_site.ts";
 import { GROUPS } from "../../site/.vitepress/sidebar.ts";
 import { before, describe, it } from "../support/test.ts";
 
@@ -31,6 +31,15 @@ describe("toPage()", () => {
       message: "docs/rest.md links to missing.md#x, which does not exist",
     });
   });
+});
+
+it("withAnchors() gives headings of a translation the anchors of the original", () => {
+  const original = "# `tick()`\n\n## 1. What now?\n\n```sh\n# no heading\n```\n\n### A\n";
+  const translation = "# tick\n\n## 1. Что теперь?\n\n```sh\n# no heading\n```\n\n### А\n";
+  assert.equal(
+    withAnchors(translation, original),
+    "# tick {#tick}\n\n## 1. Что теперь? {#_1-what-now}\n\n```sh\n# no heading\n```\n\n### А {#a}\n",
+  );
 });
 
 describe("the site", () => {

@@ -161,6 +161,8 @@ const ACTIONS: Readonly<Record<AuditedAction, true>> = {
   "rollout.resume": true,
   "rollout.promote": true,
   "rollout.abort": true,
+  check: true,
+  rehearse: true,
   "silence.add": true,
   "silence.remove": true,
   export: true,
@@ -181,10 +183,15 @@ const NOTE_RULES: OptionRules<ActionNote> = {
 };
 
 /** Records what was done or refused elsewhere; see `Admin.noteAction`. */
-export async function noteAction(audited: Audited, note: ActionNote): Promise<void> {
+export async function noteAction<T>(
+  audited: Audited,
+  note: ActionNote,
+  // Without an action, nobody asks for its result.
+  act: () => Promise<T> = () => Promise.resolve(undefined as T),
+): Promise<T> {
   checkOptions("cannot note an action", note, NOTE_RULES);
   const { refusal, ...entry } = note;
-  await audited(entry, () => Promise.resolve(), () => refusal?.slice(0, MAX_MESSAGE));
+  return await audited(entry, act, () => refusal?.slice(0, MAX_MESSAGE));
 }
 
 const FILTER_RULES: OptionRules<AuditFilter> = {

@@ -16,11 +16,14 @@ import type { Adopt } from "./adopt.ts";
 import { type Audited, listAudit, noteAction } from "./audit.ts";
 import type { BatchRunner } from "./batches.ts";
 import { forget } from "./forget.ts";
+import { type ProcessState, readHealth } from "./health.ts";
 import { readHistory } from "./history.ts";
 import { listPortals } from "./portals.ts";
 import { createRolloutAdmin } from "./rollout.ts";
 import { listFinishedRuns } from "./runs.ts";
 import { createSilences } from "./silences.ts";
+import { listCountSnapshots } from "./snapshots.ts";
+import { listStuck } from "./stuck.ts";
 import { listUnverifiedEvents } from "./unverified.ts";
 import { registeredUpgrades } from "./upgrades.ts";
 
@@ -28,7 +31,9 @@ import { registeredUpgrades } from "./upgrades.ts";
 export interface AdminOptions {
   readonly runtime: AppRuntime;
   readonly upgrades: readonly Upgrade[];
-  readonly totals: Pick<Totals, "counts" | "flush">;
+  readonly totals: Pick<Totals, "counts" | "causes" | "flush">;
+  /** The counts of all portals, those that are held marked: see {@linkcode createCounts}. */
+  readonly counts: () => Promise<readonly PortalCount[]>;
   readonly recount: Pick<Recount, "all">;
   readonly pauseSwitch: PauseSwitch;
   readonly audited: Audited;
@@ -43,12 +48,14 @@ export interface AdminOptions {
   readonly wake: (memberId: string) => Promise<void>;
   /** Starts the work that is due in this process, if the app is running. */
   readonly wakeAll: () => void;
+  /** Returns the state of this process. */
+  readonly processState: () => ProcessState;
 }
 
 /** Returns the admin of an app. */
 export function createAdmin(options: AdminOptions): Admin {
   const { runtime, upgrades, totals, recount, pauseSwitch, audited, outbox, wakeAll } = options;
-  const { batches: { start, list, stop } } = options;
+  const { batches: { count, start, list, stop } } = options;
   const { storage, clock } = runtime;
 
   async function act<T>(
@@ -99,7 +106,7 @@ export function createAdmin(options: AdminOptions): Admin {
       retry: (letters, attribution) =>
         act("outbox.retry", attribution, { details: { ...letters } }, () => outbox.retry(letters)),
     },
-    batches: { start, list, stop },
+    batches: { count, start, list, stop },
     silences: createSilences(runtime, audited),
     rollout: createRolloutAdmin({ ...options, counts: totals.counts }),
     recount: (attribution) =>
@@ -111,11 +118,22 @@ export function createAdmin(options: AdminOptions): Admin {
     portals: (filter) => listPortals(storage, filter),
     runs: (memberId) => listFinishedRuns(storage, memberId),
     history: (memberId) => readHistory(runtime.storage, memberId),
-    counts: async () => withHeld(await totals.counts(), await options.rollout.waitingFor()),
+    counts: options.counts,
+    stuck: (filter) => listStuck(storage, totals, filter),
+    snapshots: (filter) => listCountSnapshots(runtime, filter),
     unverified: (filter) => listUnverifiedEvents(storage, filter),
     audit: (filter) => listAudit(storage, filter),
-    noteAction: (note) => noteAction(audited, note),
+    noteAction: (note, act) => noteAction(audited, note, act),
+    health: () => readHealth(runtime, options.processState()),
   };
+}
+
+/** Returns what counts portals, with those that wait for a rollout as held. */
+export function createCounts(
+  totals: Pick<Totals, "counts">,
+  rollout: Pick<Rollout, "waitingFor">,
+): () => Promise<readonly PortalCount[]> {
+  return async () => withHeld(await totals.counts(), await rollout.waitingFor());
 }
 
 /** Returns the counts with those portals as held that are on a version below the target of a rollout. */

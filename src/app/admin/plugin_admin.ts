@@ -63,7 +63,7 @@ export function pluginAdmin(admin: Admin, plugin: string, { storage, clock }: Pl
     forget: (memberId, attribution) => admin.forget(memberId, own(attribution)),
     pause: (attribution) => admin.pause(own(attribution)),
     resume: (attribution) => admin.resume(own(attribution)),
-    noteAction: (note) => admin.noteAction(own(note)),
+    noteAction: (note, act) => admin.noteAction(own(note), act),
     recount: (attribution) => admin.recount(own(attribution)),
     outbox: { ...admin.outbox, retry: (letters, attribution) => admin.outbox.retry(letters, own(attribution)) },
     silences: {

@@ -16,15 +16,17 @@ const READ_TOGETHER = 100;
 /** Maximum number of portals that a page reads, whether or not they match. */
 const MAX_READ = 1000;
 
-const STATES: Readonly<Record<PortalState, true>> = {
+/** The states of a portal, in the order in which they are shown. */
+export const PORTAL_STATES: readonly PortalState[] = namesOf<PortalState>({
   current: true,
   upgrading: true,
   blocked: true,
   parked: true,
   uninstalled: true,
-};
+});
 
-const REASONS: Readonly<Record<BlockedReason, true>> = {
+/** What portals can be blocked on. */
+export const BLOCKED_REASONS: readonly BlockedReason[] = namesOf<BlockedReason>({
   scope: true,
   payment: true,
   confirmation: true,
@@ -34,14 +36,19 @@ const REASONS: Readonly<Record<BlockedReason, true>> = {
   configuration: true,
   version: true,
   rollout: true,
-};
+});
+
+/** Returns the members of a union, all of which the compiler wants. */
+function namesOf<Name extends string>(names: Readonly<Record<Name, true>>): readonly Name[] {
+  return Object.keys(names) as Name[];
+}
 
 /** The rules of {@linkcode PortalMatch}. */
 export const MATCH_RULES: OptionRules<PortalMatch> = {
   version: option.text("a version as in portal.version"),
-  status: option.oneOf(...Object.keys(STATES)),
+  status: option.oneOf(...PORTAL_STATES),
   domain: option.text("a domain as in portal.domain"),
-  blockedOn: option.oneOf(...Object.keys(REASONS)),
+  blockedOn: option.oneOf(...BLOCKED_REASONS),
   upgradeId: option.text("the id of an upgrade"),
   fingerprint: option.text("a fingerprint as in portal.failure.fingerprint"),
 };

@@ -27,7 +27,7 @@ export type Guarded = { readonly path: string } | { readonly status: 403 | 404; 
 export function guard({ method, url, headers }: GuardedRequest, { port, token }: GuardOptions): Guarded {
   const host = single(headers["host"]);
   if (host === undefined) return { status: 403, reason: "the request has no Host header" };
-  if (token === undefined && !LOOPBACK.some((name) => host === `${name}:${port}`)) {
+  if (token === undefined && !LOOPBACK.some((name) => host === `${name}:${port}` || port === 80 && host === name)) {
     return { status: 403, reason: `the stand-in is http://127.0.0.1:${port}, and answers by no other name` };
   }
   const origin = headers["origin"];

@@ -18,7 +18,8 @@ export function buildApp(options: AppOptions) {
       // The result of a step is recorded: it does not run again after a crash.
       const { NAME } = await step("read the administrator", () => b24.call<{ NAME: string }>("user.current"));
       log.info("moved to version 2", { administrator: NAME });
-    })
+      // "onappupdate rehearse" may run it: it changes nothing but by b24.
+    }, { rehearsal: true })
     .on("ONAPPUNINSTALL", ({ event, confirmed, log }) => {
       // Delete the customer's data only if Bitrix24 has confirmed the removal.
       log.info("removed", { clean: event.data.clean, confirmed });

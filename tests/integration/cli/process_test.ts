@@ -126,6 +126,28 @@ describe("the command onappupdate", () => {
     assert.match(err, /^error: cannot load \.\/none\.ts: /m);
   });
 
+  test("a module that waits for a storage that is down exits with 3 and says what to do", async () => {
+    const outages = {
+      "redis": /cannot load .*(ECONNREFUSED|[Cc]onnection refused)/,
+      "postgres": /cannot load .*(ECONNREFUSED|[Cc]onnection refused)/,
+      "pg": /cannot load .*(ECONNREFUSED|[Cc]onnection refused)/,
+      "fetch": /cannot load /,
+      "a name that does not exist": /cannot load /,
+      "two addresses": /cannot load .*connect 127\.0\.0\.1:2/,
+      "a cause": /cannot load .*cannot set up/,
+      "a socket without a listener": /(ECONNREFUSED|[Cc]onnection refused)/,
+      "set-up": /./,
+    };
+    for (const [outage, reason] of Object.entries(outages)) {
+      const command = "onappupdate status --app tests/integration/cli/bad_app_child.ts";
+      const { code, out, err } = await shell(command, { TEST_MISTAKE: outage });
+      assert.deepEqual([code, out], [3, ""], `${outage}: ${err}`);
+      assert.match(err, reason, outage);
+      assert.match(err, /Is (its|the) storage (of the app )?running, and can it be reached from (t?here)\?/, outage);
+      assert.doesNotMatch(err, /^ +at /m, outage);
+    }
+  });
+
   test("acts without a terminal with --yes only, and a started app carries out what is stored", async () => {
     const refused = await shell(`onappupdate retry a.bitrix24.de --app ${APP} --reason 'ticket 17'`, env);
     assert.deepEqual([refused.code, refused.out], [2, ""], refused.err);

@@ -533,7 +533,7 @@ describe("data of a removed portal", () => {
     for (const kind of ["run", "journal", "result"]) assert((await keys()).includes(kind), kind);
     now += 1000;
     await made.app.tick();
-    assert.deepEqual(await keys(), ["app", "index", "portal", "recount", "total"]);
+    assert.deepEqual(await keys(), ["app", "index", "portal", "recount", "snapshot", "total"]);
     const { status, generation, applied, applicationToken } = (await made.app.portal(MEMBER_ID))!;
     assert.deepEqual([status, generation, applied], ["uninstalled", 1, []]);
     assert(applicationToken?.current);

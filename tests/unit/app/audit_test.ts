@@ -71,6 +71,25 @@ describe("admin.audit()", () => {
     await app.close();
   });
 
+  it("shows the outcome of an action that is done elsewhere, from its begin", async () => {
+    const { app } = rig();
+    const note = { ...OPERATOR, action: "check", memberId: MEMBER_ID } as const;
+    const outcomes = async (): Promise<string[]> => (await app.admin.audit()).items.map(({ outcome }) => outcome);
+    assert.equal(
+      await app.admin.noteAction(note, async () => {
+        assert.deepEqual(await outcomes(), ["pending"]);
+        return 17;
+      }),
+      17,
+    );
+    assert.deepEqual(await outcomes(), ["done"]);
+    const failure = new Error("no route to host");
+    await assert.rejects(app.admin.noteAction(note, () => Promise.reject(failure)), (error) => error === failure);
+    const { items: [failed] } = await app.admin.audit();
+    assert.deepEqual([failed!.outcome, failed!.error], ["failed", { message: "no route to host" }]);
+    await app.close();
+  });
+
   it("shows a rollback as failed whose undo throws what arguments are refused with", async () => {
     const { app, send, portal } = rig();
     app.upgrade("3", async ({ step }) => {

@@ -21,6 +21,8 @@ const ACTIONS: Readonly<Record<string, (admin: Admin, attribution: Attribution) 
   "rollout.resume": (admin, attribution) => admin.rollout.resume("2.0.0", attribution),
   "rollout.promote": (admin, attribution) => admin.rollout.promote("2.0.0", attribution),
   "rollout.abort": (admin, attribution) => admin.rollout.abort("2.0.0", attribution),
+  check: (admin, attribution) => admin.noteAction({ action: "check", ...attribution }, () => Promise.resolve()),
+  rehearse: (admin, attribution) => admin.noteAction({ action: "rehearse", ...attribution }),
   "silence.add": (admin, attribution) =>
     admin.silences.add({ target: "2.0.0", until: Date.now() + 60_000, ...attribution }),
   "silence.remove": (admin, attribution) => admin.silences.remove("1", attribution),
@@ -43,7 +45,7 @@ describe("PluginHost.admin", () => {
     }
     const names = [...Object.keys(app.admin), ...Object.keys(app.admin.rollout).map((name) => `rollout.${name}`)];
     const changing = names.filter((name) =>
-      !/^(portals|runs|history|counts|unverified|audit|upgrades|paused|outbox|silences|batches|noteAction|rollout(\.status)?)$/
+      !/^(portals|runs|history|counts|health|stuck|snapshots|unverified|audit|upgrades|paused|outbox|silences|batches|noteAction|rollout(\.status)?)$/
         .test(name)
     );
     assert.deepEqual(changing.filter((name) => !(name in ACTIONS)), [], "all of them are tried");

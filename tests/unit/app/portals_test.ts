@@ -5,11 +5,14 @@ import { listPortals } from "../../../src/app/admin/portals.ts";
 import { indexKey } from "../../../src/portal/keys.ts";
 import { PORTAL_FORMAT, type PortalRecord } from "../../../src/portal/record.ts";
 import { writeRecord } from "../../../src/portal/record_store.ts";
-import { rig } from "../../support/app.ts";
+import { createSnapshots } from "../../../src/portal/count_snapshots.ts";
+import { createTotals } from "../../../src/portal/totals.ts";
+import { quietLogger, rig } from "../../support/app.ts";
 import { type CountingStorage, countingStorage } from "../../support/counting_storage.ts";
 import { old } from "../../support/keys.ts";
 import { COMBINED_PAGES, LOOK_UP, PAGES, storePortals } from "../../support/many_portals.ts";
 import { before, describe, it } from "../../support/test.ts";
+import { virtualTime } from "../../support/time.ts";
 
 function record(memberId: string, more: Partial<PortalRecord> = {}): PortalRecord {
   return {
@@ -155,9 +158,15 @@ describe("admin.counts()", () => {
 async function withPortals(count: number): Promise<{ app: App; count: number; counting: CountingStorage }> {
   const storage = memoryStorage();
   await storePortals(storage, count);
+  let at = Date.UTC(2026, 0);
+  const snapshots = createSnapshots({ storage, clock: () => at }, createTotals({ storage, ...QUIET }).counts);
+  for (let day = 0; day < 30; day++, at += DAY_MS) await snapshots.take();
   const counting = countingStorage(storage);
   return { app: rig({ storage: counting.storage }).app, count, counting };
 }
+
+const DAY_MS = 24 * 60 * 60 * 1000;
+const QUIET = { time: virtualTime(), log: quietLogger };
 
 /** Maximum number of portals on a page. A frequent value has more, a rare one fewer. */
 const LIMIT = 50;
@@ -167,6 +176,24 @@ const CALLS: readonly (readonly [string, (app: App, count: number) => Promise<vo
   ["counts()", async (app, count) => {
     const counts = await app.admin.counts();
     assert.equal(counts.reduce((sum, { count }) => sum + count, 0), count);
+  }],
+  ["stuck()", async (app, count) => {
+    const groups = await app.admin.stuck();
+    assert.deepEqual(groups.map(({ message, example }) => [message, typeof example?.domain]), [
+      ...groups.map(() => ["no", "string"]),
+    ]);
+    const sizes = groups.map(({ status, fingerprint, blockedOn, count }) => [status, fingerprint ?? blockedOn, count]);
+    assert.deepEqual(sizes[0]?.slice(0, 2), ["parked", "often"]);
+    assert.deepEqual(
+      new Set(sizes.slice(1).map(String)),
+      new Set(["blocked,scope,20", "parked,other,20", "parked,seldom,20"]),
+    );
+    assert((sizes[0]?.[2] as number) > count / 4);
+  }],
+  ["snapshots()", async (app) => {
+    const from = Date.UTC(2026, 0);
+    const days = await app.admin.snapshots({ every: "day", from, to: from + 90 * DAY_MS });
+    assert.deepEqual([days.length, days[0]?.at], [30, from]);
   }],
   ...[LOOK_UP, ...PAGES, ...COMBINED_PAGES].map(({ filter, matches }) =>
     [`portals(${JSON.stringify(filter)})`, async (app: App) => {

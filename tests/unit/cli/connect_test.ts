@@ -34,8 +34,9 @@ describe("the connection of operating commands", () => {
     };
     for (const path of ["/ops", "/ops/", "/ops/api/v1", "/ops/api/v1/"]) {
       const args = ["--url", `https://ops.example${path}`, "--token-file", "token.txt"];
-      const { code, err } = await status(args, { ...app.remote, env: {}, files, fetch });
+      const { code, out, err } = await status(args, { ...app.remote, env: {}, files, fetch });
       assert.equal(code, 0, err);
+      assert.match(out, /^https:\/\/ops\.example\/ops\s/);
     }
     for (const url of urls) assert.match(url, /^https:\/\/ops\.example\/ops\/api\/v1\/\w+/);
   });

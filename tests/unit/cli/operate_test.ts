@@ -194,7 +194,21 @@ describe("operating commands", () => {
 
   test("upgrades and audit list what there is", async () => {
     assert.match((await local("upgrades")).out, /^prices +3 +2 +0 +0 +2$/m);
-    assert.equal((await local("audit")).err, "No action is recorded.\n");
+    assert.equal((await local("audit --action pause")).err, "No action is recorded.\n");
+  });
+
+  test("check and rehearse are recorded, with the reason and the outcome", async () => {
+    await local(`check ${current.memberId} --reason ticket-17 --by grace`);
+    await remote(`rehearse ${current.memberId} --to next`);
+    const { items } = await json<{ items: readonly AuditEntry[] }>("audit");
+    const [check, rehearsal] = ["grace", "ada"].map((name) => items.find(({ by }) => by === name));
+    assert.deepEqual([check!.action, check!.by, check!.reason, check!.outcome, check!.memberId], [
+      ...["check", "grace", "ticket-17", "done", current.memberId],
+    ]);
+    assert.deepEqual([rehearsal!.action, rehearsal!.by, rehearsal!.reason, rehearsal!.outcome], [
+      ...["rehearse", "ada", "POST /portals/{portal}/rehearse", "refused"],
+    ]);
+    assert.deepEqual(rehearsal!.details, { target: "next" });
   });
 
   test("doctor says what to do about each problem, and asks Bitrix24 about a portal", async () => {
@@ -253,6 +267,11 @@ describe("operating commands", () => {
     );
   });
 
+  /** Returns what the audit log has besides questions. */
+  const changes = async (): Promise<readonly AuditEntry[]> =>
+    (await json<{ items: readonly AuditEntry[] }>("audit")).items
+      .filter(({ action }) => action !== "check" && action !== "rehearse");
+
   test("without a terminal, nothing is done without --yes and --reason, and a filter needs --expect", async () => {
     const refused = {
       "retry X": /needs --yes/,
@@ -279,7 +298,7 @@ describe("operating commands", () => {
     }
     const long = await cli(["pause", "--yes", "--reason", "a\nb", "--app", "app.ts"], app.local);
     assert.equal(long.code, 2);
-    assert.deepEqual((await json<{ items: [] }>("audit")).items, []);
+    assert.deepEqual(await changes(), []);
   });
 
   test("on a terminal it asks for the reason and whether to act, and no is an answer", async () => {
@@ -296,7 +315,7 @@ describe("operating commands", () => {
       /Retry parked\.bitrix24\.de \(b{32}\), parked on 1\.0\.0\? \(the app of app\.ts\)\n.*nothing was done/,
     );
     assert.deepEqual(questions, ["Reason, for the audit log: ", "Go on? [y/N] "]);
-    assert.deepEqual((await json<{ items: [] }>("audit")).items, []);
+    assert.deepEqual(await changes(), []);
   });
 
   test("a filter that matches more than --expect does nothing", async () => {

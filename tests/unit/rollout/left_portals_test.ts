@@ -14,11 +14,12 @@ import type { Breaker } from "../../../src/rollout/breaker.ts";
 import { quietLogger, rig, trustAll } from "../../support/app.ts";
 import { OPERATOR } from "../../support/operator.ts";
 import {
-  type Code,
   codeAt,
   type CodeOptions,
   inOrderOf,
   memberIds,
+  type Release,
+  release,
   storeInstalled,
   tickOut,
   versionsOf,
@@ -29,18 +30,16 @@ const IDS = memberIds(12);
 const HOUR = 60 * 60 * 1000;
 const FIRST = inOrderOf("2.0.0", IDS)[0]!;
 
-interface Release extends Code {
-  readonly storage: Storage;
+interface TimedRelease extends Release {
   readonly later: (ms: number) => void;
   readonly clock: () => number;
 }
 
-async function release(rollout: RolloutOptions, more: Partial<CodeOptions> = {}): Promise<Release> {
-  const storage = memoryStorage();
-  await storeInstalled(storage, IDS, "1.0.0");
+/** Returns a release whose clock only `later` moves. */
+async function timedRelease(rollout: RolloutOptions, more: Partial<CodeOptions> = {}): Promise<TimedRelease> {
   let now = Date.parse("2026-01-07T23:00:00Z");
   const clock = (): number => now;
-  return { storage, clock, later: (ms) => void (now += ms), ...codeAt("2.0.0", { storage, rollout, clock, ...more }) };
+  return { clock, later: (ms) => void (now += ms), ...await release(IDS, rollout, { clock, ...more }) };
 }
 
 async function inFlight(storage: Storage): Promise<string[]> {
@@ -66,7 +65,7 @@ describe("a portal in flight that is left", () => {
       const upgrade = (memberId: string): void => {
         if (memberId === FIRST) throw new Error("not now");
       };
-      const made = await release({ first: [FIRST], pauseWhen: { failed: 2 } }, { upgrade });
+      const made = await timedRelease({ first: [FIRST], pauseWhen: { failed: 2 } }, { upgrade });
       const { app, storage, later, begun } = made;
       await tickOut(app);
       assert.deepEqual(await inFlight(storage), [FIRST]);
@@ -87,7 +86,7 @@ describe("a portal in flight that is left", () => {
     const upgrade = (): void => {
       if (isBroken) throw new Error("not now");
     };
-    const { app, storage, later } = await release({ stages: [{ portals: 1 }] }, { upgrade });
+    const { app, storage, later } = await timedRelease({ stages: [{ portals: 1 }] }, { upgrade });
     await app.tick();
     await app.admin.rollout.pause("2.0.0", OPERATOR);
     isBroken = false;
@@ -110,7 +109,7 @@ describe("a stage", () => {
       if (isBroken) throw new Error("not now");
     };
     const stages = [{ portals: 1, forMs: 0 }, { percent: 100 }];
-    const { app, begun, later } = await release({ stages }, { upgrade });
+    const { app, begun, later } = await timedRelease({ stages }, { upgrade });
     await tickOut(app);
     await app.tick();
     assert.deepEqual([begun, (await app.admin.rollout.status())?.waitsFor?.on], [[FIRST], "portals"]);
@@ -127,7 +126,7 @@ describe("a held portal", () => {
   const held = inOrderOf("2.0.0", IDS).at(-1)!;
 
   it("stays held if an operator retries it, and is reached by its stage", async () => {
-    const { app, begun } = await release({ stages: STAGES });
+    const { app, begun } = await timedRelease({ stages: STAGES });
     await tickOut(app);
     await app.admin.retry(held, OPERATOR);
     await assert.rejects(app.admin.setTarget(held, "2.0.0", OPERATOR), /with deployed\(\), the version of the code/);
@@ -141,7 +140,7 @@ describe("a held portal", () => {
   });
 
   it("says so in its plan and rehearsal, until its stage comes", async () => {
-    const { app, storage } = await release({ stages: STAGES });
+    const { app, storage } = await timedRelease({ stages: STAGES });
     await tickOut(app);
     const why = "the rollout of 2.0.0 has not reached the portal";
     const { from, to, upgrades, held: hold } = await app.plan({ memberId: held });
@@ -156,7 +155,7 @@ describe("a held portal", () => {
   });
 
   it("joins its stage if it is stored meanwhile, and does not overtake", async () => {
-    const { app, begun, storage } = await release({ stages: STAGES });
+    const { app, begun, storage } = await timedRelease({ stages: STAGES });
     await tickOut(app);
     // As an adoption stores it: with the deployed version as its target.
     const [late] = memberIds(13).slice(12) as [string];
@@ -174,7 +173,7 @@ describe("a held portal", () => {
   it("begins no upgrade after the window has closed, and what has begun ends", async () => {
     let count = 0;
     const window = { from: "22:00", to: "00:00", timeZone: "UTC" };
-    const made: Release = await release({ window, concurrency: 1 }, {
+    const made: TimedRelease = await timedRelease({ window, concurrency: 1 }, {
       upgrade: () => {
         if (++count === 4) made.later(HOUR);
       },

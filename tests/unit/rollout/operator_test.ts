@@ -5,35 +5,17 @@ import {
   memoryStorage,
   NonRetriableError,
   type RolloutChanges,
-  type RolloutOptions,
   type Storage,
 } from "@b24/onappupdate";
 import { writeRecord } from "../../../src/portal/record_store.ts";
 import { quietLogger, recordingLogger, trustAll } from "../../support/app.ts";
 import { OPERATOR } from "../../support/operator.ts";
-import {
-  type Code,
-  codeAt,
-  type CodeOptions,
-  inOrderOf,
-  memberIds,
-  storeInstalled,
-  tickOut,
-} from "../../support/rollout.ts";
+import { codeAt, inOrderOf, memberIds, release, storeInstalled, tickOut } from "../../support/rollout.ts";
 import { describe, it } from "../../support/test.ts";
 import { virtualTime } from "../../support/time.ts";
 
 const IDS = memberIds(40);
 const HOUR = 60 * 60 * 1000;
-
-async function release(
-  rollout: RolloutOptions,
-  more: Partial<CodeOptions> = {},
-): Promise<Code & { readonly storage: Storage }> {
-  const storage = memoryStorage();
-  await storeInstalled(storage, IDS, "1.0.0");
-  return { storage, ...codeAt("2.0.0", { storage, rollout, ...more }) };
-}
 
 /** Returns all entries of rollouts. */
 async function rolloutEntries(storage: Storage): Promise<string> {
@@ -42,7 +24,7 @@ async function rolloutEntries(storage: Storage): Promise<string> {
 
 describe("app.admin.rollout refuses, and changes nothing", () => {
   it("what there is no rollout of, or what is over", async () => {
-    const { app, storage } = await release({ stages: [{ portals: 5 }, { percent: 100 }] });
+    const { app, storage } = await release(IDS, { stages: [{ portals: 5 }, { percent: 100 }] });
     await tickOut(app);
     const { rollout } = app.admin;
     const before = await rolloutEntries(storage);
@@ -66,7 +48,7 @@ describe("app.admin.rollout refuses, and changes nothing", () => {
   });
 
   it("a promote beyond the last stage", async () => {
-    const { app, storage } = await release({ stages: [{ portals: 5 }, { percent: 50 }] });
+    const { app, storage } = await release(IDS, { stages: [{ portals: 5 }, { percent: 50 }] });
     await tickOut(app);
     await app.admin.rollout.promote("2.0.0", OPERATOR);
     await tickOut(app);
@@ -81,7 +63,7 @@ describe("app.admin.rollout refuses, and changes nothing", () => {
   });
 
   it("options that are wrong, and portals that are not there", async () => {
-    const { app, storage } = await release({ stages: [{ portals: 5 }, { percent: 100 }] });
+    const { app, storage } = await release(IDS, { stages: [{ portals: 5 }, { percent: 100 }] });
     await tickOut(app);
     const before = await rolloutEntries(storage);
     const refused: readonly (readonly [RolloutChanges, RegExp])[] = [
@@ -108,7 +90,7 @@ describe("app.admin.rollout refuses, and changes nothing", () => {
 
 describe("app.admin.rollout", () => {
   it("records who has done what, and why", async () => {
-    const { app } = await release({ stages: [{ portals: 5 }, { percent: 100 }] });
+    const { app } = await release(IDS, { stages: [{ portals: 5 }, { percent: 100 }] });
     await tickOut(app);
     await app.admin.rollout.pause("2.0.0", OPERATOR);
     await app.admin.rollout.resume("2", { ...OPERATOR, retryParked: true });
@@ -123,7 +105,7 @@ describe("app.admin.rollout", () => {
   });
 
   it("begins nothing while paused, and promotes also then", async () => {
-    const { app, begun } = await release({ stages: [{ portals: 5 }, { percent: 100 }] });
+    const { app, begun } = await release(IDS, { stages: [{ portals: 5 }, { percent: 100 }] });
     await tickOut(app);
     await app.admin.rollout.pause("2.0.0", OPERATOR);
     await app.admin.rollout.promote("2.0.0", OPERATOR);
@@ -137,7 +119,7 @@ describe("app.admin.rollout", () => {
 
   it("holds portals, and lets them go when that ends, also after the rollout has finished", async () => {
     const held = IDS.slice(0, 3);
-    const { app, begun } = await release({ hold: held });
+    const { app, begun } = await release(IDS, { hold: held });
     await tickOut(app);
     assert.equal(begun.length, 37);
     assert.equal((await app.admin.rollout.status())?.state, "finished");
@@ -155,7 +137,7 @@ describe("app.admin.rollout", () => {
 
   it("begins with the first portals, which count", async () => {
     const mine = inOrderOf("2.0.0", IDS).at(-1)!;
-    const { app, begun } = await release({ first: [mine], stages: [{ portals: 3 }, { percent: 100 }] });
+    const { app, begun } = await release(IDS, { first: [mine], stages: [{ portals: 3 }, { percent: 100 }] });
     await tickOut(app);
     assert.deepEqual([...begun].sort(), [mine, ...inOrderOf("2.0.0", IDS).slice(0, 2)].sort());
     await app.close();
@@ -164,7 +146,7 @@ describe("app.admin.rollout", () => {
   it("begins only in its window; what has begun goes on", async () => {
     let now = Date.parse("2026-01-07T12:00:00Z");
     const window = { from: "22:00", to: "06:00", timeZone: "UTC" };
-    const { app, begun, storage } = await release({ window }, { clock: () => now });
+    const { app, begun, storage } = await release(IDS, { window }, { clock: () => now });
     await tickOut(app);
     assert.deepEqual(begun, []);
     assert.deepEqual((await app.admin.rollout.status())?.waitsFor, {
@@ -189,14 +171,14 @@ describe("app.admin.rollout", () => {
       await new Promise((resolve) => setTimeout(resolve, 1));
       running--;
     };
-    const { app, begun } = await release({ concurrency: 2 }, { upgrade });
+    const { app, begun } = await release(IDS, { concurrency: 2 }, { upgrade });
     await app.settled();
     assert.deepEqual([most, begun.length], [2, 40]);
     await app.close();
   });
 
   it("warns of other options for the same version, and keeps the stored ones", async () => {
-    const { app, storage, begun } = await release({ stages: [{ portals: 5 }, { percent: 100 }] });
+    const { app, storage, begun } = await release(IDS, { stages: [{ portals: 5 }, { percent: 100 }] });
     await tickOut(app);
     const { logger, lines } = recordingLogger();
     const other = codeAt("2.0.0", { storage, rollout: { stages: [{ percent: 100 }] }, logger });
@@ -211,7 +193,7 @@ describe("app.admin.rollout", () => {
 
   it("warns of portals in its options that are not stored, once", async () => {
     const { logger, lines } = recordingLogger();
-    const { app } = await release({ hold: [IDS[0]!, "nobody"], first: ["somebody"] }, { logger });
+    const { app } = await release(IDS, { hold: [IDS[0]!, "nobody"], first: ["somebody"] }, { logger });
     for (let i = 0; i < 3; i++) await app.tick();
     const warnings = lines.filter((line) => line.includes("rollout.portals_unknown"));
     assert.deepEqual(warnings.map((line) => JSON.parse(line).memberIds), [["somebody", "nobody"]]);
@@ -219,7 +201,7 @@ describe("app.admin.rollout", () => {
   });
 
   it("lets a higher version take over, from its own first stage on", async () => {
-    const { app, storage, begun } = await release({ stages: [{ portals: 5 }, { percent: 100 }] });
+    const { app, storage, begun } = await release(IDS, { stages: [{ portals: 5 }, { percent: 100 }] });
     await tickOut(app);
     const next = codeAt("2.1.0", { storage, rollout: { stages: [{ portals: 4 }, { percent: 100 }] } });
     await tickOut(next.app);
@@ -238,7 +220,7 @@ describe("app.admin.rollout", () => {
     const time = virtualTime();
     let now = time.now();
     const stages = [{ portals: 10 }, { percent: 100 }];
-    const { app, storage } = await release({ stages, pauseWhen: { failed: 10 } }, { clock: () => now });
+    const { app, storage } = await release(IDS, { stages, pauseWhen: { failed: 10 } }, { clock: () => now });
     await tickOut(app);
     assert.deepEqual(await app.admin.counts(), [
       { status: "held", version: "1.0.0", count: 30 },
@@ -266,7 +248,7 @@ describe("app.admin.rollout", () => {
       name: "pager",
       observe: { rolloutFinished: ({ target }: { target: string }) => void finished.push(target) },
     };
-    const { app } = await release({}, { plugins: [plugin] });
+    const { app } = await release(IDS, {}, { plugins: [plugin] });
     await tickOut(app);
     await app.tick();
     assert.deepEqual(finished, ["2.0.0"]);
@@ -280,7 +262,7 @@ describe("resume with retryParked", () => {
     const upgrade = (): void => {
       if (isBroken) throw new NonRetriableError("no");
     };
-    const { app, storage, begun } = await release({}, { upgrade });
+    const { app, storage, begun } = await release(IDS, {}, { upgrade });
     await tickOut(app);
     assert.equal(begun.length, 3);
     // One that was parked on its way to another version.
@@ -316,7 +298,7 @@ describe("resume with retryParked", () => {
 
 describe("observers of a rollout", () => {
   it("are notified of what another process has stored, under the same id, and once", async () => {
-    const { app, storage } = await release({ stages: [{ portals: 5 }, { percent: 100 }] });
+    const { app, storage } = await release(IDS, { stages: [{ portals: 5 }, { percent: 100 }] });
     await tickOut(app);
     await app.close();
     // Its process has ended before it could notify anybody.

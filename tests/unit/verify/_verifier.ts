@@ -14,6 +14,7 @@ import {
 import { createHash } from "node:crypto";
 import { delay } from "../../../src/async/time.ts";
 import { parseStored } from "../../../src/bitrix24/parse.ts";
+import { createTracer } from "../../../src/plugin/tracer.ts";
 import type { AppRuntime } from "../../../src/plugin/runtime.ts";
 import type { FirstAttempt } from "../../../src/verify/first_attempts.ts";
 import { createVerifier, type Verifier } from "../../../src/verify/verifier.ts";
@@ -124,6 +125,7 @@ export function verifierWorld(
     };
     const runtime: AppRuntime = {
       ...{ storage: shared, time, clock: time.now, versions: coerced(), log: quietLogger, retry: {} },
+      tracer: createTracer([plugin], quietLogger),
       ...{ leaseMs: 30_000, retentionMs: 1000, canRefresh: true, handlers: new Map(), plugins: [plugin] },
       random: () => `${name}-${++count}`,
       fetch: () => Promise.reject(new TypeError("no host is called")),

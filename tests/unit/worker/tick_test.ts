@@ -51,7 +51,12 @@ describe("tick()", () => {
     const { tick } = createTicker(runtime as unknown as AppRuntime, {
       ...{ worker: worker as unknown as Worker, verifier: { tick: nothing, settled: nothing } },
       ...{ totals: { flush: nothing }, pauseSwitch: { current: nothing }, batches: { goOn: nothing } },
-      ...{ outbox: { tick: nothing, idle: nothing }, recount: { page: nothing }, tickPlugins: () => Promise.resolve() },
+      ...{
+        outbox: { tick: nothing, idle: nothing },
+        recount: { page: nothing },
+        snapshots: { take: nothing },
+        tickPlugins: () => Promise.resolve(),
+      },
     });
     await tick();
     assert.deepEqual(await scheduled(storage), [MEMBER_ID]);

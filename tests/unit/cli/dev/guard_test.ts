@@ -6,9 +6,9 @@ const TOKEN = "0123456789abcdef0123456789abcdef";
 
 function ask(
   headers: GuardedRequest["headers"],
-  { url = "/", method = "GET", token = undefined as string | undefined } = {},
+  { url = "/", method = "GET", token = undefined as string | undefined, port = 4024 } = {},
 ): Guarded {
-  return guard({ method, url, headers }, { port: 4024, token });
+  return guard({ method, url, headers }, { port, token });
 }
 
 function status(...args: Parameters<typeof ask>): number {
@@ -52,6 +52,15 @@ describe("guard()", () => {
       }
     });
   }
+
+  it("answers on port 80, which browsers leave out", () => {
+    for (const host of ["127.0.0.1", "localhost", "[::1]", "127.0.0.1:80"]) {
+      assert.equal(status({ host, origin: `http://${host}` }, { port: 80, method: "POST" }), 200, host);
+    }
+    for (const host of ["evil.example", "127.0.0.1:4024", "127.0.0.1.evil.example"]) {
+      assert.equal(status({ host }, { port: 80 }), 403, host);
+    }
+  });
 
   it("refuses a POST of another site whose browser leaves the origin out", () => {
     const host = "127.0.0.1:4024";

@@ -130,6 +130,7 @@ describe("operatorApi() access", () => {
     assert.deepEqual(
       items.map(({ action, by, reason, outcome, memberId }) => [action, by, reason, outcome, memberId]),
       [
+        ["check", "viewer", "no valid reason was given", "refused", MEMBER_ID],
         ["pause", "viewer", "no valid reason was given", "refused", undefined],
         ["retry", "viewer", "ticket 17", "refused", MEMBER_ID],
       ],

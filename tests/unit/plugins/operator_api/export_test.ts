@@ -6,7 +6,7 @@ import { PORTAL } from "../../../../plugins/operator_api/portal_shapes.ts";
 import { portalKey } from "../../../../src/portal/keys.ts";
 import { MEMBER_ID, OTHER_MEMBER_ID } from "../../../support/app.ts";
 import { describe, it } from "../../../support/test.ts";
-import { type ApiRig, apiRig, READ, requestOf } from "./_api.ts";
+import { type ApiRig, apiRig, OPERATE, READ, requestOf } from "./_api.ts";
 
 const FORMULA = '=HYPERLINK("https://evil.example";"click"), please';
 
@@ -77,6 +77,29 @@ describe("operatorApi() exports", () => {
     assert.ok(jsonl.includes(`{"memberId":"${MEMBER_ID}","isUnreadable":true}\n`), jsonl);
     const { status, body } = await call(`GET /portals/${MEMBER_ID}`);
     assert.deepEqual([status, body.error.code], [500, "format"]);
+    await app.close();
+  });
+
+  it("are limited for each token, so that the audit log has all of them and cannot be filled", async () => {
+    let now = 1_785_400_000_000;
+    const { app, fetch, call } = apiRig({}, { clock: () => now });
+    const status = async (list: string, token: string): Promise<number> => {
+      const response = await fetch(requestOf(`GET /export/${list}?format=csv`, undefined, { token }));
+      await response.text();
+      return response.status;
+    };
+    for (let i = 0; i < 30; i++) assert.equal(await status("portals", READ), 200);
+    now += 40 * 60_000;
+    const refused = await call("GET /export/portals?format=csv", undefined, { token: READ });
+    assert.deepEqual([refused.status, refused.headers.get("retry-after"), refused.body.error.code], [
+      ...[429, "1200", "too_many_requests"],
+    ]);
+    assert.match(refused.body.error.message, /^token "viewer" may call this route 30 times an hour/);
+    assert.deepEqual([await status("audit", READ), await status("portals", OPERATE)], [200, 200]);
+    const { items } = await app.admin.audit({ limit: 1000 });
+    assert.equal(items.filter(({ action }) => action === "export").length, 32);
+    now += 20 * 60_000;
+    assert.equal(await status("portals", READ), 200);
     await app.close();
   });
 

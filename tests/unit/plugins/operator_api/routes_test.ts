@@ -3,7 +3,7 @@ import { memoryStorage, type Storage } from "@b24/onappupdate";
 import { StorageError } from "@b24/onappupdate/errors";
 import { MEMBER_ID, OTHER_MEMBER_ID } from "../../../support/app.ts";
 import { describe, it } from "../../../support/test.ts";
-import { type ApiRig, apiRig } from "./_api.ts";
+import { type ApiRig, apiRig, READ } from "./_api.ts";
 
 /** Returns an API of an app whose upgrade to 3 parks its portal. */
 async function parkedRig(storage: Storage = memoryStorage()): Promise<ApiRig> {
@@ -47,6 +47,24 @@ describe("operatorApi() routes", () => {
       { version: "2.0.0", status: "current", count: 1 },
       { version: "2.0.0", status: "parked", count: 1 },
     ]);
+    await app.close();
+  });
+
+  it("show what stops portals, and the counts of past hours", async () => {
+    const { app, call, portal } = await parkedRig();
+    const { body: { items: [group] } } = await call("GET /stuck?limit=1");
+    assert.deepEqual([group.status, group.count, group.upgradeId, group.step], ["parked", 1, "3", "convert"]);
+    assert.deepEqual([group.message, group.example], ["no such list", { memberId: MEMBER_ID, domain: portal.domain }]);
+    await app.tick();
+    const { body: { items } } = await call("GET /snapshots");
+    assert.deepEqual(items.map(({ counts }: { counts: unknown }) => counts), [
+      [{ version: "2.0.0", status: "parked", count: 1 }],
+    ]);
+    assert.equal((await call("GET /snapshots?every=day&from=0")).body.items.length, 1);
+    assert.deepEqual((await call("GET /snapshots?from=0&to=1")).body.items, []);
+    for (const query of ["stuck?limit=101", "snapshots?every=week", "snapshots?from=-1", "snapshots?to=1e99"]) {
+      assert.equal((await call(`GET /${query}`)).status, 400, query);
+    }
     await app.close();
   });
 
@@ -162,6 +180,9 @@ describe("operatorApi() routes", () => {
     const { items: [entry] } = await app.admin.audit();
     assert.deepEqual([entry?.action, entry?.by, entry?.outcome], ["batch", "ada", "refused"]);
 
+    assert.deepEqual((await call("GET /batches/count?status=parked")).body, { matched: 1 });
+    assert.deepEqual((await call("GET /batches/count?status=parked&version=9.0.0")).body, { matched: 0 });
+    assert.equal((await call("GET /batches/count")).status, 400);
     const started = await call("POST /batches", { ...batch, expect: 1 });
     assert.deepEqual([started.status, started.body.matched], [201, 1]);
     const stopped = await call(`POST /batches/${started.body.id}/stop`, { reason: "enough" });
@@ -188,6 +209,13 @@ describe("operatorApi() routes", () => {
       { id: "3", range: "3", due: 1, running: 0, blocked: 0, parked: 1 },
     ]);
     assert.deepEqual((await call("GET /unverified")).body, { items: [] });
+    const { body: health } = await call("GET /health", undefined, { token: READ });
+    assert.deepEqual([health.isRunning, health.unverified, health.outbox], [
+      true,
+      { events: 0, portals: 0, oldestMs: 0 },
+      { waiting: 0, dead: 0 },
+    ]);
+    assert.equal((await call("GET /health", undefined, { token: null })).status, 401);
     assert.deepEqual((await call("GET /outbox?state=dead")).body, { items: [] });
     assert.deepEqual((await call("POST /outbox/retry", { plugin: "telegram", reason: "again" })).body, { count: 0 });
     await app.close();
