@@ -4,7 +4,7 @@ import type { ErrorBody } from "../operator_api/api_error.ts";
 import type { Route } from "../operator_api/route.ts";
 import { type Action, type ActionId, ACTIONS } from "./actions.ts";
 import { badge, hiddenFields, link, textField } from "./elements.ts";
-import { type Html, html } from "./html.ts";
+import { type Html, markup } from "./html.ts";
 import type { PageContext } from "./page.ts";
 import { isTextKey, type TextKey } from "./texts.ts";
 
@@ -41,25 +41,25 @@ export function actionForm(ctx: PageContext, parts: ActionFormParts): Html {
   const asked = askedFields(parts);
   const shown = Object.entries(fields).filter(([name]) => name !== "portal" && !asked.includes(name));
   const kept = Object.fromEntries(Object.entries(fields).filter(([name]) => !asked.includes(name)));
-  return html`${problem === undefined ? "" : problemNotice(ctx, problem)}
+  return markup`${problem === undefined ? "" : problemNotice(ctx, problem)}
 <p>${t(action.about)}</p>
 <dl class="facts">
 ${
-    stored === undefined ? "" : html`
+    stored === undefined ? "" : markup`
       <dt>${t("acting.field.portal")}</dt>
       <dd>${portalText(ctx, stored)}</dd>
     `
   }
 ${
     shown.map(([name, value]) =>
-      html`
+      markup`
         <dt>${t(fieldKey(name))}</dt>
         <dd>${valueText(ctx, name, value)}</dd>
       `
     )
   }
 </dl>
-${matched === undefined ? "" : html`<p class="matched">${t("acting.matched", { count: matched })}</p>`}
+${matched === undefined ? "" : markup`<p class="matched">${t("acting.matched", { count: matched })}</p>`}
 <form method="post" action="${ctx.href(`/act/${id}`)}" class="act">
 ${hiddenFields({ ...kept, back, expect: matched })}
 ${asked.map((name) => askedField(ctx, parts, name))}
@@ -70,7 +70,7 @@ ${
     })
   }<p class="actions"><button class="${action.isDangerous ? "danger" : "primary"}"${
     matched === 0
-      ? html`
+      ? markup`
         disabled
       `
       : ""
@@ -83,7 +83,7 @@ function problemNotice({ t }: PageContext, { code, message, matched }: ActionPro
   const text = code === "expect_exceeded"
     ? t("acting.more", { count: matched ?? 0 })
     : `${t("acting.nothingDone")} ${message}`;
-  return html`
+  return markup`
     <div class="notice notice-bad" role="alert">
       <p>${text}</p>
     </div>
@@ -107,9 +107,9 @@ function askedFields({ id, fields, problem, route }: ActionFormParts): readonly 
 function askedField({ t }: PageContext, { fields, route }: ActionFormParts, name: string): Html {
   const label = t(fieldKey(name));
   if (name === "retryParked") {
-    return html`<p class="field"><label><input type="checkbox" name="${name}" value="true"${
+    return markup`<p class="field"><label><input type="checkbox" name="${name}" value="true"${
       fields[name] === "true"
-        ? html`
+        ? markup`
           checked
         `
         : ""
@@ -136,5 +136,5 @@ function valueText({ t }: PageContext, name: string, value: string): string {
 }
 
 function portalText(ctx: PageContext, { memberId, domain, version, state }: StoredPortal): Html {
-  return html`${link(ctx, domain, `/portals/${memberId}`)} ${version ?? ""} ${badge(ctx, state)}`;
+  return markup`${link(ctx, domain, `/portals/${memberId}`)} ${version ?? ""} ${badge(ctx, state)}`;
 }

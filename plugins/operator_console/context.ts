@@ -1,6 +1,6 @@
 /** Makes what pages render with. */
 import type { FrameContext } from "./frame.ts";
-import { type Html, html } from "./html.ts";
+import { type Html, markup } from "./html.ts";
 import type { PageParams } from "./page.ts";
 import { type Language, textsIn } from "./texts.ts";
 
@@ -47,5 +47,5 @@ export function frameContext({ base, language, here, params, now }: ContextParts
 
 function timeElement(ms: number): Html {
   const iso = new Date(ms).toISOString();
-  return html`<time datetime="${iso}">${iso.slice(0, 19).replace("T", " ")} UTC</time>`;
+  return markup`<time datetime="${iso}">${iso.slice(0, 19).replace("T", " ")} UTC</time>`;
 }

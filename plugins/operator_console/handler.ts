@@ -9,7 +9,7 @@ import { type Call, createCalls } from "./calls.ts";
 import type { Cookies } from "./cookies.ts";
 import { pathIn, readForm } from "./form.ts";
 import type { Guard } from "./guard.ts";
-import { html } from "./html.ts";
+import { markup } from "./html.ts";
 import { createLive, type Live } from "./live.ts";
 import type { AnyPage } from "./page.ts";
 import { createPages, type Pages } from "./show_page.ts";
@@ -168,14 +168,14 @@ async function refuse(inner: Inner, visit: Visit, operator: Operator | undefined
   const { t } = ctx;
   const key = `error.${status}`;
   const text = OWN_ERRORS[code] === undefined ? message : t(OWN_ERRORS[code], { origin });
-  const notices = text === "" ? [] : [html`
+  const notices = text === "" ? [] : [markup`
     <div class="notice notice-bad" role="alert">
       <p>${text}</p>
     </div>
   `];
   return await views.answer(visit, ctx, {
     ...{ title: t(isTextKey(key) ? key : "error.500"), status, headers, notices },
-    content: html`<p><a href="${ctx.href("/")}">${t("error.back")}</a></p>`,
+    content: markup`<p><a href="${ctx.href("/")}">${t("error.back")}</a></p>`,
   });
 }
 

@@ -2,7 +2,7 @@
 import { ApiError, refusalOf } from "../operator_api/api_error.ts";
 import type { Operator } from "../operator_api/route.ts";
 import type { Call } from "./calls.ts";
-import { html } from "./html.ts";
+import { markup } from "./html.ts";
 import { createLastKnown, type LastKnown } from "./last_known.ts";
 import type { AnyPage } from "./page.ts";
 import type { Views } from "./views.ts";
@@ -43,7 +43,7 @@ export function createPages({ pages, views, clock }: PagesParts): Pages {
     known: LastKnown,
   ): Promise<Response> {
     const ctx = { ...views.contextOf(visit, path, operator), now: known.at, canOperate: false };
-    const notice = html`
+    const notice = markup`
       <div class="notice notice-warn" role="alert">
         <p>${ctx.t("frame.stale")} ${ctx.time(known.at)}.</p>
       </div>
@@ -59,7 +59,7 @@ export function createPages({ pages, views, clock }: PagesParts): Pages {
       const found = find(visit);
       let data: unknown;
       try {
-        data = await found.page.load(call, { path: found.path, query: visit.query });
+        data = await found.page.load(call, { path: found.path, query: visit.query }, clock());
       } catch (thrown) {
         const known = refusalOf(thrown)?.status === 503 ? lastKnown.find(operator, visit.here) : undefined;
         if (known === undefined) throw thrown;

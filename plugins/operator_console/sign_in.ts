@@ -8,7 +8,7 @@ import type { Cookies } from "./cookies.ts";
 import { textField } from "./elements.ts";
 import { type Form, pathIn, readForm } from "./form.ts";
 import type { Guard, PasswordUser, Visitor } from "./guard.ts";
-import { html } from "./html.ts";
+import { markup } from "./html.ts";
 import { createPasswordChecker, tooMany } from "./passwords.ts";
 import type { Sessions } from "./sessions.ts";
 import type { TextKey } from "./texts.ts";
@@ -179,7 +179,7 @@ async function signInPage(views: Views, visit: Visit, page: SignInPage): Promise
   const { back, form, status = 200, problem, headers = {} } = page;
   const ctx = views.bareContextOf({ ...visit, here: visit.request.method === "POST" ? "/login" : visit.here });
   const { t, href } = ctx;
-  const content = html`<form class="sign-in" method="post" action="${href("/login")}">
+  const content = markup`<form class="sign-in" method="post" action="${href("/login")}">
 <input type="hidden" name="next" value="${back}">
 ${
     textField({
@@ -193,7 +193,7 @@ ${
     })
   }<p><button>${t("signIn.button")}</button></p>
 </form>`;
-  const notices = problem === undefined ? [] : [html`
+  const notices = problem === undefined ? [] : [markup`
     <div class="notice notice-bad" role="alert">
       <p>${t(problem, { seconds: Number(headers["retry-after"] ?? 0) })}</p>
     </div>

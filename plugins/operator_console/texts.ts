@@ -2,7 +2,12 @@
 import { ACTING_TEXTS } from "./texts/acting.ts";
 import { ACTION_TEXTS } from "./texts/actions.ts";
 import { FRAME_TEXTS } from "./texts/frame.ts";
+import { LIST_TEXTS } from "./texts/lists.ts";
 import { OVERVIEW_TEXTS } from "./texts/overview.ts";
+import { PART_TEXTS } from "./texts/parts.ts";
+import { PORTAL_TEXTS } from "./texts/portal.ts";
+import { PORTALS_TEXTS } from "./texts/portals.ts";
+import { ROLLOUT_TEXTS } from "./texts/rollout.ts";
 import { SIGN_IN_TEXTS } from "./texts/sign_in.ts";
 import { STATE_TEXTS } from "./texts/states.ts";
 import { type Language, LANGUAGES, type Text } from "./texts/text.ts";
@@ -16,7 +21,12 @@ export const TEXTS = {
   ...ACTION_TEXTS,
   ...ACTING_TEXTS,
   ...STATE_TEXTS,
+  ...PART_TEXTS,
   ...OVERVIEW_TEXTS,
+  ...PORTALS_TEXTS,
+  ...PORTAL_TEXTS,
+  ...ROLLOUT_TEXTS,
+  ...LIST_TEXTS,
 } as const;
 
 /** The key of a string. */

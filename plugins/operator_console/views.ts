@@ -5,7 +5,7 @@ import { frameContext } from "./context.ts";
 import type { Cookies } from "./cookies.ts";
 import { takeFlash } from "./flash.ts";
 import { frame, type FrameContext, type FrameParts, type NavEntry } from "./frame.ts";
-import { type Html, html } from "./html.ts";
+import { type Html, markup } from "./html.ts";
 import type { PageContext } from "./page.ts";
 import type { Visit } from "./visit.ts";
 
@@ -49,7 +49,7 @@ export function createViews({ nav, base, clock, cookies, canLogOut }: ViewsParts
     bareContextOf: (visit) => bare(visit, {}),
     answer: async (visit, ctx, { status = 200, headers = {}, notices = [], ...view }) => {
       const taken = takeFlash(visit.request, cookies);
-      const flash = taken && html`
+      const flash = taken && markup`
         <div class="notice notice-done" role="status">
           <p>${ctx.t(taken.key, taken.values)}</p>
         </div>

@@ -53,8 +53,13 @@ export const SCRIPT = `
     if (document.hidden || stream !== undefined) return;
     stream = new EventSource(address);
     for (const name of ["totals", "portal", "outage"]) stream.addEventListener(name, plan);
-    // Refused for good: the session has ended, or too many pages are open.
-    stream.addEventListener("error", () => stream?.readyState === EventSource.CLOSED && plan());
+    // Refused: the session has ended, too many pages are open, or the storage is down.
+    stream.addEventListener("error", () => {
+      if (stream?.readyState !== EventSource.CLOSED) return;
+      stream = undefined;
+      plan();
+      setTimeout(open, 30000);
+    });
   };
   document.addEventListener("visibilitychange", () => document.hidden ? close() : (open(), plan()));
   addEventListener("pagehide", close);
