@@ -25,6 +25,7 @@ export const GROUPS: readonly Group[] = [
     ru: "Обновления",
     pages: [
       ["upgrades", "Upgrades", "Обработчики обновлений"],
+      ["events", "Events and answers", "События и ответы"],
       ["rest", "Calling the portal", "Вызовы портала"],
       ["registrations", "Registrations", "Регистрации"],
       ["openings", "Openings and install wizards", "Открытия и мастер установки"],
@@ -62,6 +63,7 @@ export const GROUPS: readonly Group[] = [
     ru: "Эксплуатация",
     pages: [
       ["rollout", "Rollout control", "Поэтапный выпуск"],
+      ["notification-channels", "Notification channels", "Каналы уведомлений"],
       ["operators", "For operators", "Операторам"],
       ["incident", "An incident", "Если что-то сломалось"],
       ["troubleshooting", "Troubleshooting", "Поиск неисправностей"],
@@ -85,6 +87,7 @@ export const GROUPS: readonly Group[] = [
     en: "Reference",
     ru: "Справочник",
     pages: [
+      ["guarantees", "Guarantees and limits", "Гарантии и пределы"],
       ["options", "Options", "Параметры"],
       ["security", "Security", "Безопасность"],
       ["changelog", "Changelog", "Изменения"],
