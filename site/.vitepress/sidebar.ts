@@ -69,6 +69,7 @@ export const GROUPS: readonly Group[] = [
       ["incident", "An incident", "Если что-то сломалось"],
       ["troubleshooting", "Troubleshooting", "Поиск неисправностей"],
       ["command-line", "Command line", "Командная строка"],
+      ["console", "Console", "Консоль"],
       ["operator-api", "Operator API", "API оператора"],
       ["performance", "Performance", "Производительность"],
     ],
