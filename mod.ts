@@ -148,6 +148,7 @@ export type {
   OutboxResult,
   PluginOutbox,
 } from "./src/plugin/outbox.ts";
+export type { Diagnosis, Finding } from "./src/plugin/diagnosis.ts";
 export type { NewSilence, Silence, SilenceMatch, Silences } from "./src/plugin/silences.ts";
 export type {
   PauseWhen,

@@ -5,7 +5,7 @@ import { ApiError, invalid } from "./api_error.ts";
 import { AUDIT_MATCH, BATCH_ACTIONS, limit, line, MATCH, PAGE, UPGRADE_ID, VERSION } from "./parameters.ts";
 import { type Operator, type Route, route } from "./route.ts";
 import { object, type ObjectSchema, optional, page, wholeList } from "./schema.ts";
-import { AUDIT_ENTRY, BATCH, HEALTH, OUTBOX_MESSAGE, PAUSE, STARTED_BATCH, UPGRADE } from "./app_shapes.ts";
+import { AUDIT_ENTRY, BATCH, DIAGNOSIS, HEALTH, OUTBOX_MESSAGE, PAUSE, STARTED_BATCH, UPGRADE } from "./app_shapes.ts";
 import { number, pageOf, text } from "./values.ts";
 
 /** The answer of an action that has no result. */
@@ -89,6 +89,12 @@ export const APP_ROUTES: readonly Route[] = [
       role: { type: "string", enum: ["read", "operate"] },
     }),
     run: ({ operator }) => Promise.resolve(operator),
+  }),
+  route({
+    ...{ method: "POST", path: "/diagnose", id: "diagnose", role: "read" },
+    summary: "Looks at the process that answers and at its machine: configuration, storage, hosts, clock, permissions",
+    answer: DIAGNOSIS,
+    run: ({ admin }) => admin.diagnose(),
   }),
   route({
     ...{ method: "GET", path: "/health", id: "getHealth", role: "read" },

@@ -1,9 +1,19 @@
 /** The fields of answers about the whole app. A field that is not here never leaves the process. */
-import type { AppHealth, AuditEntry, Batch, OutboxMessage, Pause, RegisteredUpgrade, StartedBatch } from "../../mod.ts";
+import type {
+  AppHealth,
+  AuditEntry,
+  Batch,
+  Diagnosis,
+  Finding,
+  OutboxMessage,
+  Pause,
+  RegisteredUpgrade,
+  StartedBatch,
+} from "../../mod.ts";
 import { BATCH_ACTIONS, MATCH } from "./parameters.ts";
 import { flag, message, number, oneOf, text, time } from "./values.ts";
 import { CHANGES } from "./rollout_shapes.ts";
-import { HIDDEN, object, type ObjectSchema, optional } from "./schema.ts";
+import { HIDDEN, list, object, type ObjectSchema, optional } from "./schema.ts";
 
 export const UPGRADE: ObjectSchema = object<RegisteredUpgrade>({
   id: text,
@@ -87,3 +97,12 @@ export const OUTBOX_MESSAGE: ObjectSchema = object<OutboxMessage>({
   nextTryAt: optional(time),
   deadAt: optional(time),
 }, "OutboxMessage");
+
+const FINDING = object<Finding>({
+  level: oneOf("ok", "warning", "problem"),
+  about: message,
+  message,
+  todo: optional(message),
+}, "Finding");
+
+export const DIAGNOSIS: ObjectSchema = object<Diagnosis>({ at: time, findings: list(FINDING) });

@@ -37,6 +37,7 @@ import { pluginAdmin } from "./admin/plugin_admin.ts";
 import type { App, StoredPortal } from "./app.ts";
 import { type Calls, createCalls } from "./calls.ts";
 import { assertDeployment } from "./deployment.ts";
+import { diagnoseApp } from "./diagnose.ts";
 import { createDispatch } from "./dispatch.ts";
 import { createLifecycle } from "./lifecycle.ts";
 import { createOpenings } from "./openings.ts";
@@ -152,6 +153,7 @@ export function createApp(options: AppOptions): App {
     oauthHosts: usesNetwork(options) && keys.clientId !== undefined ? settings.oauthHosts : [],
     abort: (reason) => closing.abort(reason),
   });
+  const diagnose = diagnoseApp({ settings, runtime, lifecycle, ticker });
   const settled = createSettled({
     ...{ runtime, verifier, checks, worker, ticker, totals, pauseSwitch, batches, ...defined({ rollout }) },
     isRunning: lifecycle.isRunning,
@@ -170,6 +172,7 @@ export function createApp(options: AppOptions): App {
       outbox: outbox.admin,
       rollout: control,
       wake,
+      diagnose,
     },
     wakeRollout: async () => {
       if (rollout !== undefined && lifecycle.isRunning()) await rollout.wake();

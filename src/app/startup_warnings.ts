@@ -149,7 +149,7 @@ export function threadsWarning({ name }: Pick<Storage, "name">): StartupWarning 
 }
 
 /** Returns host and port of an origin, as permissions name them. */
-function hostAndPort(origin: string): string {
+export function hostAndPort(origin: string): string {
   const { hostname, port, protocol } = new URL(origin);
   return `${hostname}:${port || (protocol === "https:" ? "443" : "80")}`;
 }

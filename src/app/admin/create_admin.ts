@@ -3,6 +3,7 @@ import { checkOptions } from "../../check_options.ts";
 import type { Outbox } from "../../outbox/outbox.ts";
 import type { Admin } from "../../plugin/admin.ts";
 import type { Attribution, AuditedAction } from "../../plugin/admin_pages.ts";
+import type { Diagnosis } from "../../plugin/diagnosis.ts";
 import type { AppRuntime } from "../../plugin/runtime.ts";
 import type { PortalCount, Totals } from "../../portal/totals.ts";
 import type { Rollout } from "../../rollout/rollout.ts";
@@ -46,6 +47,8 @@ export interface AdminOptions {
   readonly wakeRollout: () => Promise<void>;
   /** Starts the work of a portal in this process, if the app is running. Resolves once it is under way. */
   readonly wake: (memberId: string) => Promise<void>;
+  /** Looks at the process and its machine. */
+  readonly diagnose: () => Promise<Diagnosis>;
   /** Starts the work that is due in this process, if the app is running. */
   readonly wakeAll: () => void;
   /** Returns the state of this process. */
@@ -123,6 +126,7 @@ export function createAdmin(options: AdminOptions): Admin {
     snapshots: (filter) => listCountSnapshots(runtime, filter),
     unverified: (filter) => listUnverifiedEvents(storage, filter),
     audit: (filter) => listAudit(storage, filter),
+    diagnose: options.diagnose,
     noteAction: (note, act) => noteAction(audited, note, act),
     health: () => readHealth(runtime, options.processState()),
   };

@@ -16,6 +16,7 @@ const USUAL: RuntimeEnvironment = {
   isWorker: false,
   isCloudflareWorker: false,
   mayConnect: () => true,
+  permissions: () => undefined,
 };
 
 function storageOf(capabilities: StorageCapabilities): Storage {

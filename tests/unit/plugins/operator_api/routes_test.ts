@@ -32,6 +32,26 @@ describe("operatorApi() routes", () => {
     await app.close();
   });
 
+  it("diagnose the process that answers, for those who may only read, once in 30 seconds", async () => {
+    let [now, count] = [1_785_400_000_000, 0];
+    const fetch = (): Promise<Response> => {
+      count++;
+      return Promise.reject(new Error("refused: access_token=0123456789abcdef0123456789abcdef"));
+    };
+    const { app, call } = apiRig({ fetch, clock: () => now, oauthHosts: ["https://oauth.example"] });
+    const diagnose = () => call("POST /diagnose", undefined, { token: READ });
+    for (let i = 0; i < 5; i++) {
+      const { status, body } = await diagnose();
+      assert.deepEqual([status, body.at, count], [200, now, 1]);
+      const host = body.findings.find(({ about }: { about: string }) => about === "host oauth.example");
+      assert.deepEqual([host.level, host.message.includes("0123456789abcdef")], ["problem", false]);
+    }
+    now += 30_000;
+    assert.deepEqual([(await diagnose()).body.at, count], [now, 2]);
+    assert.equal((await call("GET /diagnose", undefined, { token: READ })).status, 405);
+    await app.close();
+  });
+
   it("list, filter and page portals", async () => {
     const { app, call, send, bitrix24 } = await parkedRig();
     const other = bitrix24.portal({ memberId: OTHER_MEMBER_ID, domain: "other.bitrix24.example" });
