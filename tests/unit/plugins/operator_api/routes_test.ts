@@ -117,11 +117,11 @@ describe("operatorApi() routes", () => {
   it("find a portal that was renamed by its former domain, unless another one has that now", async () => {
     const { app, call, send, bitrix24, portal } = await parkedRig();
     const former = portal.domain;
-    portal.rename("renamed.bitrix24.example");
+    portal.rename("renamed.bitrix24.de");
     assert.equal((await call(`POST /portals/${former}/check`)).status, 200);
-    for (const domain of [former, former.toUpperCase(), "renamed.bitrix24.example"]) {
+    for (const domain of [former, former.toUpperCase(), "renamed.bitrix24.de"]) {
       const { status, body } = await call(`GET /portals/${domain}`);
-      assert.deepEqual([status, body.memberId, body.domain], [200, MEMBER_ID, "renamed.bitrix24.example"]);
+      assert.deepEqual([status, body.memberId, body.domain], [200, MEMBER_ID, "renamed.bitrix24.de"]);
     }
     assert.deepEqual((await call(`GET /portals?domain=${former}`)).body.items, []);
     assert.equal((await call(`GET /portals?formerDomain=${former}`)).body.items.length, 1);
