@@ -63,11 +63,13 @@ export const GROUPS: readonly Group[] = [
     ru: "Эксплуатация",
     pages: [
       ["rollout", "Rollout control", "Поэтапный выпуск"],
+      ["logging", "Logging", "Журнал"],
       ["notification-channels", "Notification channels", "Каналы уведомлений"],
       ["operators", "For operators", "Операторам"],
       ["incident", "An incident", "Если что-то сломалось"],
       ["troubleshooting", "Troubleshooting", "Поиск неисправностей"],
       ["command-line", "Command line", "Командная строка"],
+      ["console", "Console", "Консоль"],
       ["operator-api", "Operator API", "API оператора"],
       ["performance", "Performance", "Производительность"],
     ],
