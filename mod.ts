@@ -32,10 +32,12 @@ export type { App, Fits, StoredPortal } from "./src/app/app.ts";
 export { createApp } from "./src/app/create_app.ts";
 export type { Opening, OpeningOptions, OpeningState } from "./src/app/openings.ts";
 export type { PlanQuery } from "./src/app/plan.ts";
+export type { Readiness } from "./src/app/readiness.ts";
 export type { RehearsalOptions } from "./src/app/rehearse.ts";
 export type { UpgradeStatus } from "./src/worker/upgrade_status.ts";
 export type { AppOptions, Limits } from "./src/app/options.ts";
 export type { Admin, Pause, RegisteredUpgrade, RollbackReport, RolledBackStep } from "./src/plugin/admin.ts";
+export type { AppHealth } from "./src/plugin/app_health.ts";
 export type {
   ActionNote,
   Attribution,
@@ -113,6 +115,7 @@ export type {
   UserReadyEvent,
 } from "./src/bitrix24/events.ts";
 export type { DecodeLimits, WireTree, WireValue } from "./src/bitrix24/tree.ts";
+export { connectionAddress } from "./src/intake/client_address.ts";
 export type { RequestLimits } from "./src/intake/http.ts";
 
 // Plugins and handlers
@@ -145,6 +148,7 @@ export type {
   OutboxResult,
   PluginOutbox,
 } from "./src/plugin/outbox.ts";
+export type { Diagnosis, Finding } from "./src/plugin/diagnosis.ts";
 export type { NewSilence, Silence, SilenceMatch, Silences } from "./src/plugin/silences.ts";
 export type {
   PauseWhen,

@@ -25,8 +25,7 @@ site.get("/", (c) => c.text("The application's pages"));
 site.all("/b24/events", (c) => app.fetch(c.req.raw, c.env));
 
 // `serve` accepts every object with `fetch` and `close`. On Deno, you can use `Deno.serve(site.fetch)` as well.
-const fetch = async (request: Request, env: unknown): Promise<Response> => await site.fetch(request, env as object);
-const server = await serve({ fetch, close: app.close }, {
+const server = await serve({ fetch: site.fetch, close: app.close }, {
   port: Number(PORT),
   hostname: "127.0.0.1",
 });

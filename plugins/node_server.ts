@@ -27,8 +27,11 @@ export type { KeptBody } from "./node_server/parsed_body.ts";
 
 /** An object that can be served: an app of this package, or any object with these two members. */
 export interface Servable {
-  /** Answers one request. `platform` is `{ incoming, outgoing }`: the request and the response of Node. */
-  readonly fetch: (request: Request, ...platform: unknown[]) => Promise<Response>;
+  /**
+   * Answers one request: that of an app, or of a router such as Hono. `platform` is `{ incoming, outgoing }`: the request and the
+   * response of Node.
+   */
+  readonly fetch: (request: Request, ...platform: never[]) => Response | Promise<Response>;
   /** Finishes or releases the work in progress. Called once, after the last request was answered. */
   readonly close: () => Promise<void>;
 }
@@ -151,7 +154,7 @@ export async function serve(app: Servable, options: NodeServerOptions = {}): Pro
   checkOptions("cannot serve", { app }, APP_RULES);
   const { port = 8000, hostname = "127.0.0.1", signals = ["SIGINT", "SIGTERM"], graceMs = 15_000 } = options;
   const server = createAdaptorServer({
-    fetch: (request, platform) => app.fetch(request, platform),
+    fetch: (request, platform) => app.fetch(request, platform as never),
     hostname,
     serverOptions: SERVER_OPTIONS,
     // By default the library replaces the global Request and Response.

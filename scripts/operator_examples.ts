@@ -60,6 +60,22 @@ const SILENCE = { id: "7b1e", ...SILENCED, by: "ada", reason: REASON, since: AT,
 export const ANSWERS: Readonly<Record<string, unknown>> = {
   listPortals: { items: [PORTAL], next: MEMBER_ID },
   countPortals: { items: [{ version: "2.0.0", status: "parked", count: 1 }] },
+  diagnose: {
+    at: AT,
+    findings: [
+      { level: "ok", about: "storage redis", message: "answers in 2 ms" },
+      {
+        ...{ level: "problem", about: "clock", message: "300 s behind that of Bitrix24" },
+        todo: "synchronize it (NTP): tokens expire by it",
+      },
+    ],
+  },
+  getHealth: {
+    ...{ isRunning: true, tickedAt: AT },
+    due: { entries: 2, lagMs: 340 },
+    unverified: { events: 1, portals: 1, oldestMs: 62_000 },
+    outbox: { waiting: 3, dead: 0 },
+  },
   listStuck: {
     items: [{
       ...{ status: "parked", count: 3, fingerprint: "52a1b0c4e38d97f6", upgradeId: "3", step: "convert" },
@@ -136,6 +152,7 @@ export const ANSWERS: Readonly<Record<string, unknown>> = {
       ...{ state: "running", matched: 40, done: 12, refused: 0, changed: 1, startedAt: AT },
     }],
   },
+  countMatching: { matched: 40 },
   startBatch: { id: BATCH_ID, matched: 40 },
   stopBatch: {},
   getPause: { pause: { by: "ada", reason: "wrong prices after version 4", since: AT } },
@@ -162,8 +179,9 @@ export const ANSWERS: Readonly<Record<string, unknown>> = {
 export const BODIES: Readonly<Record<string, unknown>> = {
   addSilence: { ...SILENCED, until: AT + 7_200_000, reason: REASON },
   removeSilence: { reason: "the fix is deployed" },
-  checkPortal: {},
-  rehearsePortal: { target: "3" },
+  checkPortal: { reason: REASON },
+  rehearsePortal: { target: "3", reason: REASON },
+  diagnose: {},
   retryPortal: { reason: REASON },
   skipUpgrade: { upgradeId: "3", reason: REASON },
   rollBackPortal: { reason: REASON },

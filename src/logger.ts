@@ -41,16 +41,18 @@ export interface ConsoleLoggerOptions {
    *
    * @default "info"
    */
-  readonly level?: "debug" | "info";
+  readonly level?: typeof LEVELS[number];
 }
 
-const OPTION_RULES: OptionRules<ConsoleLoggerOptions> = { level: option.oneOf("debug", "info") };
+const LEVELS = ["debug", "info", "warn", "error"] as const;
+
+const OPTION_RULES: OptionRules<ConsoleLoggerOptions> = { level: option.oneOf(...LEVELS) };
 
 /**
  * Returns a logger that writes one line of JSON per log line to the console, with `time` (ISO 8601), `level`, `message`
  * and the fields.
  *
- * @throws {TypeError} if `level` is neither `"debug"` nor `"info"`, or an option is unknown
+ * @throws {TypeError} if `level` is unknown, or another option
  *
  * @example
  * ```ts
@@ -61,15 +63,18 @@ const OPTION_RULES: OptionRules<ConsoleLoggerOptions> = { level: option.oneOf("d
  */
 export function consoleLogger(options: ConsoleLoggerOptions = {}): Logger {
   checkOptions("cannot log to the console", options, OPTION_RULES);
-  const line = (level: "debug" | "info" | "warn" | "error") => (message: string, fields: LogFields = {}): void => {
-    const time = new Date().toISOString();
-    // deno-lint-ignore no-console -- this is the one place that writes to it
-    console[level](JSON.stringify({ time, level, message, ...fields }, plainValue));
+  const lowest = LEVELS.indexOf(options.level ?? "info");
+  const line = (level: typeof LEVELS[number]): Logger["info"] => {
+    if (LEVELS.indexOf(level) < lowest) return ignore;
+    return (message, fields = {}) => {
+      const time = new Date().toISOString();
+      // deno-lint-ignore no-console -- this is the one place that writes to it
+      console[level](JSON.stringify({ time, level, message, ...fields }, plainValue));
+    };
   };
-  const isDebugEnabled = options.level === "debug";
   return {
-    isDebugEnabled,
-    debug: isDebugEnabled ? line("debug") : ignore,
+    isDebugEnabled: options.level === "debug",
+    debug: line("debug"),
     info: line("info"),
     warn: line("warn"),
     error: line("error"),

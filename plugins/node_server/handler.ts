@@ -6,8 +6,11 @@ import { findBody, type KeptBody } from "./parsed_body.ts";
 
 /** An object that answers requests: an app of `createApp()`, an `operatorApi()`, or any other. */
 export interface Fetchable {
-  /** Answers one request. `platform` is `{ incoming, outgoing }`: the request and the response of Node. */
-  readonly fetch: (request: Request, ...platform: unknown[]) => Response | Promise<Response>;
+  /**
+   * Answers one request: that of an app, or of a router such as Hono. `platform` is `{ incoming, outgoing }`: the request and the
+   * response of Node.
+   */
+  readonly fetch: (request: Request, ...platform: never[]) => Response | Promise<Response>;
 }
 
 /** A request of `node:http` or Express: with `body` or `rawBody`, if something has read its body. */
@@ -96,7 +99,7 @@ export function toNodeHandler(app: Fetchable): NodeHandler {
   const listener = getRequestListener(
     async (request, platform) => {
       const incoming = platform.incoming as IncomingMessage;
-      return await app.fetch(await withBody(request, incoming, kept.get(incoming) ?? {}), platform);
+      return await app.fetch(await withBody(request, incoming, kept.get(incoming) ?? {}), platform as never);
     },
     // By default the library replaces the global Request and Response.
     { overrideGlobalObjects: false },

@@ -1,11 +1,11 @@
 /** Routes on the whole app: upgrades, audit log, batch operations, pause, outbox. */
-import type { Attribution, AuditFilter, NewBatch, OutboxFilter } from "../../mod.ts";
+import type { Attribution, AuditFilter, NewBatch, OutboxFilter, PortalMatch } from "../../mod.ts";
 import type { InputIssue } from "../../errors.ts";
 import { ApiError, invalid } from "./api_error.ts";
 import { AUDIT_MATCH, BATCH_ACTIONS, limit, line, MATCH, PAGE, UPGRADE_ID, VERSION } from "./parameters.ts";
 import { type Operator, type Route, route } from "./route.ts";
 import { object, type ObjectSchema, optional, page, wholeList } from "./schema.ts";
-import { AUDIT_ENTRY, BATCH, OUTBOX_MESSAGE, PAUSE, STARTED_BATCH, UPGRADE } from "./app_shapes.ts";
+import { AUDIT_ENTRY, BATCH, DIAGNOSIS, HEALTH, OUTBOX_MESSAGE, PAUSE, STARTED_BATCH, UPGRADE } from "./app_shapes.ts";
 import { number, pageOf, text } from "./values.ts";
 
 /** The answer of an action that has no result. */
@@ -91,6 +91,18 @@ export const APP_ROUTES: readonly Route[] = [
     run: ({ operator }) => Promise.resolve(operator),
   }),
   route({
+    ...{ method: "POST", path: "/diagnose", id: "diagnose", role: "read" },
+    summary: "Looks at the process that answers and at its machine: configuration, storage, hosts, clock, permissions",
+    answer: DIAGNOSIS,
+    run: ({ admin }) => admin.diagnose(),
+  }),
+  route({
+    ...{ method: "GET", path: "/health", id: "getHealth", role: "read" },
+    summary: "Returns figures for monitoring: how late the work is, and what waits",
+    answer: HEALTH,
+    run: ({ admin }) => admin.health(),
+  }),
+  route({
     ...{ method: "GET", path: "/upgrades", id: "listUpgrades", role: "read" },
     summary: "Lists the upgrades of the code, and for how many portals each is due",
     answer: wholeList(UPGRADE),
@@ -123,6 +135,18 @@ export const APP_ROUTES: readonly Route[] = [
         matched === 1 ? "portal matches" : "portals match"
       }, wanted at most ${body.expect}: look at them again`;
       throw new ApiError(409, { code: "expect_exceeded", message, matched });
+    },
+  }),
+  route<PortalMatch>({
+    ...{ method: "GET", path: "/batches/count", id: "countMatching", role: "read" },
+    summary: "Counts the portals on which a batch operation would act",
+    query: MATCH,
+    answer: object<{ readonly matched: number }>({ matched: number }),
+    run: async ({ admin, query }) => {
+      if (Object.keys(query).length === 0) {
+        throw invalid([{ path: "query", saw: "one that matches all portals", wanted: "at least one parameter" }]);
+      }
+      return { matched: await admin.batches.count(query) };
     },
   }),
   route({

@@ -1,9 +1,19 @@
 /** The fields of answers about the whole app. A field that is not here never leaves the process. */
-import type { AuditEntry, Batch, OutboxMessage, Pause, RegisteredUpgrade, StartedBatch } from "../../mod.ts";
+import type {
+  AppHealth,
+  AuditEntry,
+  Batch,
+  Diagnosis,
+  Finding,
+  OutboxMessage,
+  Pause,
+  RegisteredUpgrade,
+  StartedBatch,
+} from "../../mod.ts";
 import { BATCH_ACTIONS, MATCH } from "./parameters.ts";
 import { flag, message, number, oneOf, text, time } from "./values.ts";
 import { CHANGES } from "./rollout_shapes.ts";
-import { HIDDEN, object, type ObjectSchema, optional } from "./schema.ts";
+import { HIDDEN, list, object, type ObjectSchema, optional } from "./schema.ts";
 
 export const UPGRADE: ObjectSchema = object<RegisteredUpgrade>({
   id: text,
@@ -67,6 +77,15 @@ export const STARTED_BATCH: ObjectSchema = object<Required<StartedBatch>>(
 
 export const PAUSE: ObjectSchema = object<Pause>({ by: text, reason: message, since: time }, "Pause");
 
+/** Numbers are exact up to 1,000. */
+export const HEALTH: ObjectSchema = object<AppHealth>({
+  isRunning: flag,
+  tickedAt: optional(time),
+  due: object<AppHealth["due"]>({ entries: number, lagMs: number }),
+  unverified: object<AppHealth["unverified"]>({ events: number, portals: number, oldestMs: number }),
+  outbox: object<AppHealth["outbox"]>({ waiting: number, dead: number }),
+}, "AppHealth");
+
 /** A message of a plugin, without the message: only the plugin knows what is in it. */
 export const OUTBOX_MESSAGE: ObjectSchema = object<OutboxMessage>({
   plugin: text,
@@ -78,3 +97,12 @@ export const OUTBOX_MESSAGE: ObjectSchema = object<OutboxMessage>({
   nextTryAt: optional(time),
   deadAt: optional(time),
 }, "OutboxMessage");
+
+const FINDING = object<Finding>({
+  level: oneOf("ok", "warning", "problem"),
+  about: message,
+  message,
+  todo: optional(message),
+}, "Finding");
+
+export const DIAGNOSIS: ObjectSchema = object<Diagnosis>({ at: time, findings: list(FINDING) });

@@ -43,6 +43,8 @@ export interface RouteRunner {
    * @throws what the route throws: `refusalOf` knows what it means
    */
   readonly run: (call: RouteCall) => Promise<unknown>;
+  /** Sets the app up. @throws {ApiError} 503, if that fails */
+  readonly setUp: () => Promise<void>;
   readonly refusals: Refusals;
   /** Logs a failure of this program or of the vendor's code, and returns what it is answered with. */
   readonly failed: (thrown: unknown) => ApiError;
@@ -70,7 +72,7 @@ export function createRouteRunner(parts: RouteRunnerParts): RouteRunner {
     });
     return "stream" in route.answer ? result : pick(route.answer, result);
   };
-  return { run, refusals, failed };
+  return { run, setUp: () => setUp(parts), refusals, failed };
 }
 
 const NO_LINES: AsyncIterable<InputLine> = { [Symbol.asyncIterator]: () => ({ next: () => DONE }) };

@@ -53,6 +53,7 @@ export interface Answers {
   readonly listUpgrades: Items<RegisteredUpgrade>;
   readonly listAudit: AuditPage;
   readonly listBatches: Items<Batch>;
+  readonly countMatching: { readonly matched: number };
   readonly startBatch: { readonly id: string; readonly matched: number };
   readonly stopBatch: object;
   readonly getPause: { readonly pause?: Pause };

@@ -1,8 +1,7 @@
 /** Makes what pages render with. */
-import type { Operator } from "../operator_api/route.ts";
 import type { FrameContext } from "./frame.ts";
-import { type Html, html } from "./html.ts";
-import type { PageContext, PageParams } from "./page.ts";
+import { type Html, markup } from "./html.ts";
+import type { PageParams } from "./page.ts";
 import { type Language, textsIn } from "./texts.ts";
 
 /** Parts of {@linkcode frameContext}. */
@@ -46,12 +45,7 @@ export function frameContext({ base, language, here, params, now }: ContextParts
   };
 }
 
-/** Returns the context of a page. */
-export function pageContext(parts: ContextParts, operator: Operator): PageContext {
-  return { ...frameContext(parts), operator, canOperate: operator.role === "operate" };
-}
-
 function timeElement(ms: number): Html {
   const iso = new Date(ms).toISOString();
-  return html`<time datetime="${iso}">${iso.slice(0, 19).replace("T", " ")} UTC</time>`;
+  return markup`<time datetime="${iso}">${iso.slice(0, 19).replace("T", " ")} UTC</time>`;
 }

@@ -2,6 +2,7 @@
 import type { OperatorRole } from "../operator_api/guard.ts";
 import { LINE } from "../operator_api/parameters.ts";
 import type { Operator } from "../operator_api/route.ts";
+import type { Visit } from "./visit.ts";
 
 /** Who has signed in, as your own single sign-on says. */
 export interface ConsoleUser {
@@ -9,6 +10,12 @@ export interface ConsoleUser {
   readonly name: string;
   /** May see everything that the console shows (`read`), or also act (`operate`). */
   readonly role: OperatorRole;
+}
+
+/** A user with a password. */
+export interface PasswordUser extends ConsoleUser {
+  /** What `onappupdate password` prints. Another hash, name or role ends the sessions of the user. */
+  readonly passwordHash: string;
 }
 
 /**
@@ -20,7 +27,34 @@ export type SignOn = (
   ...platform: unknown[]
 ) => ConsoleUser | undefined | Promise<ConsoleUser | undefined>;
 
+/** Who has sent a request. */
+export interface Visitor {
+  readonly operator: Operator;
+  /** The storage does not answer: this is who it was a short while ago. May look at what was last known, and no more. */
+  readonly isLastKnown?: true;
+}
+
+/** Finds out who has sent a request. */
+export interface Guard {
+  /**
+   * Returns who has sent a request; `undefined` for nobody who is known. `isUse`: a person has caused it, and not a page that was
+   * left open.
+   */
+  readonly identify: (visit: Visit, isUse: boolean) => Promise<Visitor | undefined>;
+  /** Answers addresses of the guard's own; `undefined` for all others. */
+  readonly answer: (visit: Visit) => Promise<Response | undefined>;
+  /** Answers a GET of somebody who is not known. */
+  readonly signIn: (visit: Visit) => Promise<Response>;
+  /** Whether pages show a button for the address `/logout`. */
+  readonly canLogOut: boolean;
+}
+
 const NAME = new RegExp(LINE, "u");
+
+/** Returns whether a value is the name of an operator. */
+export function isName(name: unknown): name is string {
+  return typeof name === "string" && name.length <= 100 && name.isWellFormed() && NAME.test(name);
+}
 
 /**
  * Returns the operator that a sign-on names.
@@ -30,9 +64,7 @@ const NAME = new RegExp(LINE, "u");
 export function operatorOf(user: ConsoleUser | undefined): Operator | undefined {
   if (user === undefined) return undefined;
   const { name, role } = Object(user) as Partial<ConsoleUser>;
-  if (typeof name === "string" && name.length <= 100 && NAME.test(name) && (role === "read" || role === "operate")) {
-    return { name, role };
-  }
+  if (isName(name) && (role === "read" || role === "operate")) return { name, role };
   throw new TypeError(
     'guard returned a value that is no user, wanted { name, role } with the role "read" or "operate"',
   );

@@ -3,175 +3,179 @@ import type { Logger } from "../../mod.ts";
 import { ApiError, refusalOf } from "../operator_api/api_error.ts";
 import type { Operator, OperatorApp, Route } from "../operator_api/route.ts";
 import { createRouteRunner, type RouteRunner } from "../operator_api/run_route.ts";
+import { ACT_PATH, type Acting, createActing } from "./acting.ts";
 import { HEADERS } from "./assets/policy.ts";
-import { createCalls } from "./calls.ts";
-import { type ContextParts, frameContext, pageContext } from "./context.ts";
-import { type Cookies, createCookies } from "./cookies.ts";
+import { type Call, createCalls } from "./calls.ts";
+import type { Cookies } from "./cookies.ts";
 import { pathIn, readForm } from "./form.ts";
-import { frame, type NavEntry } from "./frame.ts";
-import { operatorOf, type SignOn } from "./guard.ts";
-import { type Html, html } from "./html.ts";
+import type { Guard } from "./guard.ts";
+import { markup } from "./html.ts";
+import { createLive, type Live } from "./live.ts";
 import type { AnyPage } from "./page.ts";
+import { createPages, type Pages } from "./show_page.ts";
 import { assertSameOrigin } from "./same_origin.ts";
-import { languageOf, LANGUAGES, type TextKey } from "./texts.ts";
-import { pathBelow, type Visit } from "./visit.ts";
+import { isTextKey, LANGUAGES, type TextKey } from "./texts.ts";
+import type { Views } from "./views.ts";
+import { type Visit, visitOf } from "./visit.ts";
 
 /** Parts of {@linkcode createHandler}. */
 export interface HandlerParts {
   readonly app: OperatorApp;
-  readonly signOn: SignOn;
+  readonly guard: Guard;
   readonly routes: readonly Route[];
   readonly pages: readonly AnyPage[];
+  readonly views: Views;
+  readonly cookies: Cookies;
   readonly base: string;
   readonly origin: string;
+  readonly formBytes: number;
   readonly logger: Logger;
   readonly clock: () => number;
 }
 
-/** Answers one request. Never rejects. */
-export type Handler = (request: Request, ...platform: unknown[]) => Promise<Response>;
+/** What answers requests. */
+export interface Handler {
+  /** Answers one request. Never rejects. */
+  readonly fetch: (request: Request, ...platform: unknown[]) => Promise<Response>;
+  /** Ends the streams of open pages, which would keep a server from stopping. */
+  readonly close: () => void;
+}
 
-/** Maximum size of a form in bytes. */
-const FORM_BYTES = 65_536;
+/** Paths of the console that are no pages. */
+export const OWN_PATHS: readonly string[] = ["/language", "/login", "/logout", ACT_PATH, "/live", "/export"];
+
 const YEAR_S = 365 * 86_400;
 
-/** Returns the function that answers requests. */
+/** Who reads the storage for all open pages. */
+const READER: Operator = { name: "console", role: "read" };
+
+interface Inner extends HandlerParts {
+  readonly runner: RouteRunner;
+  readonly callsOf: (operator: Operator, signal: AbortSignal) => Call;
+  readonly pagesOf: Pages;
+  readonly acting: Acting;
+  readonly live: Live;
+}
+
+/** Returns what answers requests. */
 export function createHandler(parts: HandlerParts): Handler {
-  const { base, origin, signOn, logger } = parts;
-  const cookies = createCookies(origin, base);
+  const { base, cookies, clock } = parts;
   const runner = createRouteRunner(parts);
-  const pages = createPages(parts, runner);
-  return async (request, ...platform) => {
-    const visit = visitOf(request, platform, base, cookies);
-    let operator: Operator | undefined;
-    try {
-      assertSameOrigin(request, origin);
-      if (visit.path === "/language" && request.method === "POST") return await setLanguage(visit, base, cookies);
-      operator = operatorOf(await signOn(request, ...platform));
-      if (operator === undefined) throw new ApiError(403, { code: "sign_on", message: "" });
-      return await pages.show(visit, operator);
-    } catch (thrown) {
-      const refusal = refusalOf(thrown) ?? runner.failed(thrown);
-      if (refusal.status === 403) {
-        logger.warn("console refused a request", { event: "console.forbidden", code: refusal.body.code });
-      }
-      return await pages.refuse(visit, operator, refusal);
-    } finally {
-      discard(request);
-    }
-  };
-}
-
-function visitOf(request: Request, platform: readonly unknown[], base: string, cookies: Cookies): Visit {
-  const { pathname, searchParams } = new URL(request.url);
-  const path = pathBelow(base, pathname);
-  const query = Object.fromEntries([...searchParams].filter(([, value]) => value !== ""));
-  const search = new URLSearchParams(query).toString();
-  return {
-    ...{ request, platform, path, query },
-    here: `${path}${search === "" ? "" : `?${search}`}`,
-    language: languageOf(cookies.get(request, "language"), request.headers.get("accept-language")),
-  };
-}
-
-async function setLanguage({ request }: Visit, base: string, cookies: Cookies): Promise<Response> {
-  const form = await readForm(request, FORM_BYTES);
-  const language = form.get("language") ?? "";
-  const headers: Record<string, string> = { location: base + pathIn(form.get("back")) };
-  if (Object.hasOwn(LANGUAGES, language)) headers["set-cookie"] = cookies.set("language", language, YEAR_S);
-  return new Response(null, { status: 303, headers: { ...HEADERS, ...headers } });
-}
-
-/** Answers with pages. */
-interface Pages {
-  readonly show: (visit: Visit, operator: Operator) => Promise<Response>;
-  readonly refuse: (visit: Visit, operator: Operator | undefined, refusal: ApiError) => Promise<Response>;
-}
-
-function createPages({ pages, routes, base, origin, clock }: HandlerParts, runner: RouteRunner): Pages {
-  const nav: readonly NavEntry[] = pages.flatMap(({ path, nav: text }) => text === undefined ? [] : [{ path, text }]);
-  const callsOf = createCalls({ routes, runner });
-  const find = createFinder(pages);
-  const partsOf = ({ language, here, query }: Visit, path: Readonly<Record<string, string>>): ContextParts => ({
-    ...{ base, language, here, params: { path, query }, now: clock() },
+  const callsOf = createCalls({ routes: parts.routes, runner });
+  const read = callsOf(READER, new AbortController().signal);
+  const live = createLive({
+    counts: async () => (await read("countPortals")).items,
+    portal: async (portal) => await read("getPortal", { portal }),
+    onError: (thrown) => void (refusalOf(thrown) ?? runner.failed(thrown)),
+    clock,
   });
+  const inner: Inner = { ...parts, runner, callsOf, live, pagesOf: createPages(parts), acting: createActing(parts) };
   return {
-    show: async (visit, operator) => {
-      const { request: { signal }, query } = visit;
-      const { page, path } = find(visit);
-      const data = await page.load(callsOf(operator, signal), { path, query });
-      const ctx = pageContext(partsOf(visit, path), operator);
-      const title = page.title(data, ctx);
-      return await respond(visit, 200, frame(ctx, { title, nav, content: page.render(data, ctx) }));
-    },
-    refuse: async (visit, operator, { status, body: { code, message }, headers }) => {
-      const ctx = { ...frameContext(partsOf(visit, {})), ...(operator !== undefined && { operator }) };
-      const { t } = ctx;
-      const key = `error.${status}`;
-      const own: Readonly<Record<string, TextKey>> = {
-        ...{ sign_on: "error.403.signOn", foreign_origin: "error.403.origin" },
-      };
-      const details = own[code] === undefined ? message : t(own[code], { origin });
-      const content = html`
-        <div class="notice notice-bad" role="alert">
-          <p>${details}</p>
-        </div>
-        ${operator === undefined ? "" : html`<p><a href="${ctx.href("/")}">${t("error.back")}</a></p>`}
-      `;
-      const title = t(isTitle(key) ? key : "error.500");
-      return await respond(
-        visit,
-        status,
-        frame(ctx, { title, nav: operator === undefined ? [] : nav, content }),
-        headers,
-      );
+    close: live.close,
+    fetch: async (request, ...platform) => {
+      const visit = visitOf(request, platform, base, cookies);
+      const known: { operator?: Operator } = {};
+      try {
+        return await answer(inner, visit, known);
+      } catch (thrown) {
+        const gone = request.signal.aborted && thrown === request.signal.reason;
+        const refusal = refusalOf(thrown) ?? (gone ? GONE : runner.failed(thrown));
+        return await refuse(inner, visit, known.operator, refusal);
+      } finally {
+        discard(request);
+      }
     },
   };
 }
 
-function isTitle(key: string): key is TextKey & `error.${number}` {
-  return ["400", "403", "404", "405", "409", "413", "429", "500", "502", "503"].some((code) => key === `error.${code}`);
-}
+const GONE = new ApiError(500, { code: "failed", message: "the client went away" });
 
-/** A page, and the parameters in the path of a request. */
-interface Found {
-  readonly page: AnyPage;
-  readonly path: Readonly<Record<string, string>>;
-}
-
-/** Returns the function that finds the page of a request. It throws {@linkcode ApiError} 404. */
-function createFinder(pages: readonly AnyPage[]): (visit: Visit) => Found {
-  const compiled = pages.map((page) => ({
-    page,
-    pattern: new RegExp(`^${page.path.replaceAll(/\{(\w+)\}/g, "(?<$1>[^/]+)")}/?$`),
-  }));
-  return ({ path, request: { method } }) => {
-    for (const { page, pattern } of compiled) {
-      const parts = pattern.exec(path)?.groups ?? (pattern.test(path) ? {} : undefined);
-      if (parts !== undefined && method !== "POST") return { page, path: decoded(parts) };
-    }
-    throw new ApiError(404, { code: "unknown_page", message: "" });
-  };
-}
-
-function decoded(parts: Readonly<Record<string, string>>): Readonly<Record<string, string>> {
-  try {
-    return Object.fromEntries(Object.entries(parts).map(([name, part]) => [name, decodeURIComponent(part)]));
-  } catch {
-    throw new ApiError(404, { code: "unknown_page", message: "" });
+/** `known.operator` is set as soon as it is known who has sent the request: errors are then shown within the console. */
+async function answer(inner: Inner, visit: Visit, known: { operator?: Operator }): Promise<Response> {
+  const { guard, origin, runner, callsOf, acting, pagesOf } = inner;
+  const { request, path } = visit;
+  assertSameOrigin(request, origin);
+  if (path === "/language" && request.method === "POST") return await setLanguage(inner, visit);
+  // Sessions are in its storage.
+  await runner.setUp();
+  const own = await guard.answer(visit);
+  if (own !== undefined) return own;
+  const visitor = await guard.identify(visit, request.headers.get("x-console-live") === null);
+  if (visitor === undefined) {
+    if (request.method === "POST" || path === "/live") throw new ApiError(403, { code: "signed_out", message: "" });
+    return await guard.signIn(visit);
   }
+  const { operator, isLastKnown } = visitor;
+  known.operator = operator;
+  const call = callsOf(operator, request.signal);
+  if (isLastKnown) return await pagesOf.showLastKnown(visit, operator);
+  if (request.method === "GET") {
+    if (path === "/live") return await watch(inner, visit, operator, call);
+    if (path.startsWith("/export/")) return await exported(visit, call);
+  }
+  return await acting.answer(visit, operator, call) ?? await pagesOf.show(visit, operator, call);
 }
 
-async function respond(
-  { request: { method } }: Visit,
-  status: number,
-  document: Html,
-  headers: Readonly<Record<string, string>> = {},
-): Promise<Response> {
-  const text = String(await document);
-  return new Response(method === "HEAD" ? null : text, {
-    status,
-    headers: { ...HEADERS, "content-type": "text/html; charset=utf-8", ...headers },
+async function setLanguage({ views, cookies, formBytes }: Inner, { request }: Visit): Promise<Response> {
+  const form = await readForm(request, formBytes);
+  const language = form.get("language") ?? "";
+  const isKnown = Object.hasOwn(LANGUAGES, language);
+  return views.redirect(
+    pathIn(form.get("back")),
+    isKnown ? { "set-cookie": cookies.set("language", language, YEAR_S) } : {},
+  );
+}
+
+/** Opens the stream of a page. */
+async function watch({ guard, live }: Inner, visit: Visit, operator: Operator, call: Call): Promise<Response> {
+  const { portal } = visit.query;
+  const stored = portal === undefined ? undefined : await call("getPortal", { portal });
+  return live.open({
+    operator,
+    ...(stored !== undefined && { memberId: stored.memberId }),
+    isSignedIn: async () => {
+      const visitor = await guard.identify(visit, false);
+      return visitor?.operator.name === operator.name && visitor.operator.role === operator.role;
+    },
+  });
+}
+
+const EXPORTS = { "/export/portals": "exportPortals", "/export/audit": "exportAudit" } as const;
+
+/** Returns an export of the operator API, which is in the audit log. */
+async function exported({ path, query }: Visit, call: Call): Promise<Response> {
+  const id = Object.hasOwn(EXPORTS, path) ? EXPORTS[path as keyof typeof EXPORTS] : undefined;
+  if (id === undefined) throw new ApiError(404, { code: "unknown_page", message: "" });
+  const response = await call(id, { query });
+  for (const [name, value] of Object.entries(HEADERS)) response.headers.set(name, value);
+  return response;
+}
+
+/** Strings of errors whose message is for programs. */
+const OWN_ERRORS: Readonly<Record<string, TextKey>> = {
+  sign_on: "error.403.signOn",
+  foreign_origin: "error.403.origin",
+  signed_out: "acting.signedOut",
+};
+
+/** Answers with the page of an error. */
+async function refuse(inner: Inner, visit: Visit, operator: Operator | undefined, error: ApiError): Promise<Response> {
+  const { views, origin, logger } = inner;
+  const { status, body: { code, message }, headers } = error;
+  if (status === 403) logger.warn("console refused a request", { event: "console.forbidden", code });
+  const here = visit.request.method === "POST" ? { ...visit, here: "/" } : visit;
+  const ctx = operator === undefined ? views.bareContextOf(here) : views.contextOf(here, {}, operator);
+  const { t } = ctx;
+  const key = `error.${status}`;
+  const text = OWN_ERRORS[code] === undefined ? message : t(OWN_ERRORS[code], { origin });
+  const notices = text === "" ? [] : [markup`
+    <div class="notice notice-bad" role="alert">
+      <p>${text}</p>
+    </div>
+  `];
+  return await views.answer(visit, ctx, {
+    ...{ title: t(isTextKey(key) ? key : "error.500"), status, headers, notices },
+    content: markup`<p><a href="${ctx.href("/")}">${t("error.back")}</a></p>`,
   });
 }
 

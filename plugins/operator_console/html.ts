@@ -1,7 +1,13 @@
-/** HTML of the console. `html` escapes every value that is no HTML itself. */
+/** HTML of the console. */
 import { html, raw } from "hono/html";
 
-export { html, raw };
+/**
+ * Makes HTML, and escapes every value that is no HTML itself. Not called `html`: the formatter adds white space to templates of
+ * that name, which is visible between words and buttons.
+ */
+export const markup = html;
 
-/** HTML, as `html` returns it. */
-export type Html = ReturnType<typeof html>;
+export { raw };
+
+/** HTML, as {@linkcode markup} returns it. */
+export type Html = ReturnType<typeof markup>;

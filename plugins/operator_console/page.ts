@@ -27,7 +27,8 @@ export interface Page<Data> {
   readonly title: (data: Data, ctx: PageContext) => string;
   /** Changes that the page shows while it is open: of all portals, or also of the one in its path. Neither if it is absent. */
   readonly live?: "totals" | "portal";
-  readonly load: (call: Call, params: PageParams) => Promise<Data>;
+  /** `now` is the present time, in milliseconds since 1970. */
+  readonly load: (call: Call, params: PageParams, now: number) => Promise<Data>;
   readonly render: (data: Data, ctx: PageContext) => Html;
 }
 
@@ -50,7 +51,7 @@ export interface PageParams {
 /** What pages render with. */
 export interface PageContext {
   readonly language: Language;
-  /** Returns a string of the table in the language of the viewer. It is text: `html` escapes it. */
+  /** Returns a string of the table in the language of the viewer. It is text: `markup` escapes it. */
   readonly t: (key: TextKey, values?: TextValues) => string;
   /** Returns a number as the language writes it. */
   readonly number: (value: number) => string;

@@ -1,13 +1,33 @@
 /** The strings of the console, in all its languages. */
+import { ACTING_TEXTS } from "./texts/acting.ts";
+import { ACTION_TEXTS } from "./texts/actions.ts";
 import { FRAME_TEXTS } from "./texts/frame.ts";
+import { LIST_TEXTS } from "./texts/lists.ts";
 import { OVERVIEW_TEXTS } from "./texts/overview.ts";
+import { PART_TEXTS } from "./texts/parts.ts";
+import { PORTAL_TEXTS } from "./texts/portal.ts";
+import { PORTALS_TEXTS } from "./texts/portals.ts";
+import { ROLLOUT_TEXTS } from "./texts/rollout.ts";
+import { SIGN_IN_TEXTS } from "./texts/sign_in.ts";
 import { STATE_TEXTS } from "./texts/states.ts";
 import { type Language, LANGUAGES, type Text } from "./texts/text.ts";
 
 export { type Language, LANGUAGES };
 
 /** All strings. Each part is one file under `texts/`. */
-export const TEXTS = { ...FRAME_TEXTS, ...STATE_TEXTS, ...OVERVIEW_TEXTS } as const;
+export const TEXTS = {
+  ...FRAME_TEXTS,
+  ...SIGN_IN_TEXTS,
+  ...ACTION_TEXTS,
+  ...ACTING_TEXTS,
+  ...STATE_TEXTS,
+  ...PART_TEXTS,
+  ...OVERVIEW_TEXTS,
+  ...PORTALS_TEXTS,
+  ...PORTAL_TEXTS,
+  ...ROLLOUT_TEXTS,
+  ...LIST_TEXTS,
+} as const;
 
 /** The key of a string. */
 export type TextKey = keyof typeof TEXTS;
@@ -44,4 +64,9 @@ export function languageOf(chosen: string | undefined, acceptLanguage: string | 
 
 function formOf(text: Text, rule: () => Intl.LDMLPluralRule): string {
   return typeof text === "string" ? text : text[rule()] ?? text.other;
+}
+
+/** Returns whether a value is the key of a string. */
+export function isTextKey(key: unknown): key is TextKey {
+  return typeof key === "string" && Object.hasOwn(TEXTS, key);
 }

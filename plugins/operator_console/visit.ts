@@ -1,5 +1,6 @@
 /** What the console knows of a request before it is answered. */
-import type { Language } from "./texts.ts";
+import type { Cookies } from "./cookies.ts";
+import { type Language, languageOf } from "./texts.ts";
 
 /** A request to the console. */
 export interface Visit {
@@ -15,11 +16,24 @@ export interface Visit {
   readonly language: Language;
 }
 
+/** Returns what is known of a request. */
+export function visitOf(request: Request, platform: readonly unknown[], base: string, cookies: Cookies): Visit {
+  const { pathname, searchParams } = new URL(request.url);
+  const path = pathBelow(base, pathname);
+  const query = Object.fromEntries([...searchParams].filter(([, value]) => value !== ""));
+  const search = new URLSearchParams(query).toString();
+  return {
+    ...{ request, platform, path, query },
+    here: `${path}${search === "" ? "" : `?${search}`}`,
+    language: languageOf(cookies.get(request, "language"), request.headers.get("accept-language")),
+  };
+}
+
 /**
  * Returns the path below `base`. A framework may have removed `base` from the address, so both spellings are understood:
- * {@linkcode operatorConsole} refuses a base that begins like a path of the console.
+ * `operatorConsole` refuses a base that begins like a path of the console.
  */
-export function pathBelow(base: string, pathname: string): string {
+function pathBelow(base: string, pathname: string): string {
   if (base === "" || !(pathname === base || pathname.startsWith(`${base}/`))) return pathname;
   return pathname.slice(base.length) || "/";
 }

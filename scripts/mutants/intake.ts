@@ -9,6 +9,12 @@ export const INTAKE: readonly Mutant[] = [
       "if (error instanceof Error) throw error;",
     ],
     [
+      "a token pair whose proof the portal has waits for the next write that opens the record",
+      'pending !== undefined) ? undefined : "unopened"',
+      'pending === null) ? undefined : "unopened"',
+      { tests: ["tests/unit/credentials/provider_test.ts"] },
+    ],
+    [
       "life-cycle events of any size are taken",
       "length <= MAX_LIFE_CYCLE_SIZE) return;",
       "length <= MAX_LIFE_CYCLE_SIZE * 100) return;",
@@ -57,8 +63,8 @@ export const INTAKE: readonly Mutant[] = [
     ],
     [
       "an ordinary event is idle although handlers wait for it",
-      "!hasCode(runtime, event) &&\n      isSettled",
-      "isSettled",
+      "next === undefined || hasCode(runtime, event)) return false;",
+      "next === undefined) return false;",
       { tests: ["tests/unit/intake/accept_test.ts"] },
     ],
     [

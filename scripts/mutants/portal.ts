@@ -150,8 +150,8 @@ export const PORTAL: readonly Mutant[] = [
   ...mutantsOf("src/portal/inbox.ts", ["tests/unit/app/app_test.ts"], [
     [
       "a copy of a finished event is handled again",
-      "some(([done]) => done === id) ?? false;",
-      'some(([done]) => done === id + "!") ?? false;',
+      "some((done) => done[0] === id) ?? false;",
+      'some((done) => done[0] === id + "!") ?? false;',
     ],
     [
       "an id is recorded after its delivery is removed",
@@ -303,8 +303,18 @@ export const PORTAL: readonly Mutant[] = [
     ],
     [
       "token pairs in memory are written again after another process has changed them",
-      "needsCredentials || isAboutCredentials)",
-      "needsCredentials)",
+      'isAboutCredentials ? "reread" : need)',
+      "need)",
+    ],
+    [
+      "a write that leaves its token pairs in the record opens it",
+      'need === "unopened" && record?.credentials !== undefined;',
+      'need === "unopened" && record?.credentials === null;',
+    ],
+    [
+      "a change that needs all token pairs gets those of the record, because another change leaves it unopened",
+      '["reread", "opened", undefined, "unopened"]',
+      '["unopened", "reread", "opened", undefined]',
     ],
   ]),
   ...mutantsOf("src/portal/record_change.ts", ["tests/unit/portal/credentials_record_test.ts"], [
@@ -317,8 +327,8 @@ export const PORTAL: readonly Mutant[] = [
   ...mutantsOf("src/portal/stored_credentials.ts", ["tests/unit/portal/credentials_record_test.ts"], [
     [
       "a token pair that the portal has is stored in its record again",
-      "known.includes(fingerprintOf({ ...pair, isVerified: true })) ||",
-      "known.includes(fingerprintOf({ ...pair, ts: 0 })) ||",
+      "known.includes(tokenFingerprintOf(pair)) ||",
+      'known.includes(tokenFingerprintOf({ ...pair, accessToken: "" })) ||',
     ],
   ]),
   ...mutantsOf("src/portal/purge.ts", ["tests/unit/worker/claims_crash_test.ts"], [

@@ -25,6 +25,7 @@ export const GROUPS: readonly Group[] = [
     ru: "Обновления",
     pages: [
       ["upgrades", "Upgrades", "Обработчики обновлений"],
+      ["events", "Events and answers", "События и ответы"],
       ["rest", "Calling the portal", "Вызовы портала"],
       ["registrations", "Registrations", "Регистрации"],
       ["openings", "Openings and install wizards", "Открытия и мастер установки"],
@@ -48,6 +49,7 @@ export const GROUPS: readonly Group[] = [
       ["frameworks", "In your framework", "В вашем фреймворке"],
       ["deno-deploy", "Deno Deploy", "Deno Deploy"],
       ["node-server", "Node on a server", "Node на сервере"],
+      ["health", "Health checks", "Проверки работоспособности"],
       ["storage", "Storage", "Хранилище"],
       ["verification", "Verification", "Проверка подлинности"],
       ["permissions", "Permissions on Deno", "Разрешения Deno"],
@@ -61,7 +63,9 @@ export const GROUPS: readonly Group[] = [
     ru: "Эксплуатация",
     pages: [
       ["rollout", "Rollout control", "Поэтапный выпуск"],
+      ["notification-channels", "Notification channels", "Каналы уведомлений"],
       ["operators", "For operators", "Операторам"],
+      ["telemetry", "Telemetry", "Телеметрия"],
       ["incident", "An incident", "Если что-то сломалось"],
       ["troubleshooting", "Troubleshooting", "Поиск неисправностей"],
       ["command-line", "Command line", "Командная строка"],
@@ -84,6 +88,7 @@ export const GROUPS: readonly Group[] = [
     en: "Reference",
     ru: "Справочник",
     pages: [
+      ["guarantees", "Guarantees and limits", "Гарантии и пределы"],
       ["options", "Options", "Параметры"],
       ["security", "Security", "Безопасность"],
       ["changelog", "Changelog", "Изменения"],

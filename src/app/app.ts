@@ -1,5 +1,5 @@
 /** The app: what a vendor creates, mounts in a server and closes. */
-import type { EventNamed } from "../bitrix24/events.ts";
+import type { EventNamed, KnownEvent } from "../bitrix24/events.ts";
 import type { PortalCredentialsProvider } from "../credentials/contract.ts";
 import type { Admin } from "../plugin/admin.ts";
 import type { Context, HandlerContext } from "../plugin/context.ts";
@@ -12,6 +12,7 @@ import type { CheckReport } from "../worker/portal_check.ts";
 import type { TickOptions, TickReport } from "../worker/tick.ts";
 import type { Opening, OpeningOptions, OpeningState } from "./openings.ts";
 import type { PlanQuery } from "./plan.ts";
+import type { Readiness } from "./readiness.ts";
 import type { HandlerOptions } from "./registry.ts";
 import type { RehearsalOptions } from "./rehearse.ts";
 
@@ -52,12 +53,13 @@ export interface App<Ctx extends object = object> {
    * Handlers run at least once per event: after a crash, or a failure of any handler of the event, all of them run
    * again. Handlers of ONAPPUNINSTALL do not run for the late removal of an earlier installation.
    *
-   * A name that looks like a misspelled event of the app itself, such as `"ONAPPUDPATE"`, is logged as a warning at the start.
+   * A portal has hundreds of events, so any name is accepted, unless it looks like a misspelled event of the app itself, such as
+   * `"ONAPPUDPATE"`.
    *
-   * @throws {TypeError} if there is no name or one is not in upper case, an option is unknown or out of range, or after the app
-   * has started
+   * @throws {TypeError} if there is no name, one is not in upper case, begins with `ONAPP` and is unknown, or is a misspelled one
+   * of the app itself, an option is unknown or out of range, or after the app has started
    */
-  readonly on: <Name extends string>(
+  readonly on: <Name extends KnownEvent["name"] | (string & Record<never, never>)>(
     events: Name | readonly Name[],
     handler: (ctx: HandlerContext<EventNamed<Name>> & Ctx) => void | Promise<void>,
     options?: HandlerOptions,
@@ -68,7 +70,8 @@ export interface App<Ctx extends object = object> {
    * An upgrade runs at least once per portal: a crash after the handler has returned and before that is recorded
    * repeats it. Once recorded, it never runs again for that portal.
    *
-   * @throws {TypeError} if the range or an option is invalid, another upgrade has its id, or the app has started
+   * @throws {TypeError} if the range, the handler or an option is invalid, another upgrade has its id or, without an id, a range
+   * that means the same, or the app has started
    */
   readonly upgrade: (
     range: UpgradeRange,
@@ -260,6 +263,12 @@ export interface App<Ctx extends object = object> {
    * @throws {StorageError} if the storage fails
    */
   readonly portal: (memberId: string) => Promise<StoredPortal | undefined>;
+  /**
+   * Resolves to whether the app takes events now. `health()` of `./health` serves it to load balancers; never rejects.
+   *
+   * Reads one entry of the storage, at most once in 5 seconds, and gives up after 2 seconds. It does not start the app.
+   */
+  readonly readiness: () => Promise<Readiness>;
   /**
    * Closes the app, its plugins and its storage. Every call returns the same promise.
    *

@@ -37,12 +37,14 @@ import { pluginAdmin } from "./admin/plugin_admin.ts";
 import type { App, StoredPortal } from "./app.ts";
 import { type Calls, createCalls } from "./calls.ts";
 import { assertDeployment } from "./deployment.ts";
+import { diagnoseApp } from "./diagnose.ts";
 import { createDispatch } from "./dispatch.ts";
 import { createLifecycle } from "./lifecycle.ts";
 import { createOpenings } from "./openings.ts";
 import type { AppOptions } from "./options.ts";
 import { plan } from "./plan.ts";
 import { refusingFetch, refusingWrites } from "./rehearsal_guards.ts";
+import { createReadiness } from "./readiness.ts";
 import { rehearse } from "./rehearse.ts";
 import { type Settings, settingsOf } from "./settings.ts";
 import { createRegistry, type Registry } from "./registry.ts";
@@ -151,6 +153,7 @@ export function createApp(options: AppOptions): App {
     oauthHosts: usesNetwork(options) && keys.clientId !== undefined ? settings.oauthHosts : [],
     abort: (reason) => closing.abort(reason),
   });
+  const diagnose = diagnoseApp({ settings, runtime, lifecycle, ticker });
   const settled = createSettled({
     ...{ runtime, verifier, checks, worker, ticker, totals, pauseSwitch, batches, ...defined({ rollout }) },
     isRunning: lifecycle.isRunning,
@@ -169,6 +172,7 @@ export function createApp(options: AppOptions): App {
       outbox: outbox.admin,
       rollout: control,
       wake,
+      diagnose,
     },
     wakeRollout: async () => {
       if (rollout !== undefined && lifecycle.isRunning()) await rollout.wake();
@@ -176,6 +180,7 @@ export function createApp(options: AppOptions): App {
     wakeAll: () => {
       if (lifecycle.isRunning()) void tickNow(runtime, ticker.tickInBackground);
     },
+    processState: () => ({ isRunning: lifecycle.isRunning(), tickedAt: ticker.tickedAt() }),
   });
   const { open, opening } = createOpenings({
     ...{ runtime, limits, keys, lifecycle, verifier, worker, checks, isAdministrator, appInfo },
@@ -189,7 +194,7 @@ export function createApp(options: AppOptions): App {
       return app as never;
     },
     on: (events, handler, options) => {
-      registry.addHandler([events].flat() as string[], handler as AnyHandler, options);
+      registry.addHandler(events, handler as AnyHandler, options);
       return app;
     },
     upgrade: (range, handler, options) => {
@@ -202,6 +207,7 @@ export function createApp(options: AppOptions): App {
       ...{ verifier, worker, checks, lifecycle, requests, logFullInbox },
     }),
     ...{ open, opening, admin, credentials },
+    readiness: createReadiness(runtime, lifecycle),
     setUp: () => lifecycle.setUp(),
     start: () => lifecycle.start(),
     tick: async (options) => {

@@ -130,7 +130,8 @@ export interface AppOptions {
   readonly clientAddress?: (request: Request, platform: readonly unknown[]) => string | undefined;
   /**
    * Path at which `app.fetch` answers GET and HEAD without a body with 200 while the app is running, for load balancers, and
-   * with 503 if it cannot start and once it closes. At every other path these methods are answered 405.
+   * with 503 if it cannot start and once it closes. At every other path these methods are answered 405. `health()` of `./health`
+   * also asks the storage.
    *
    * @default "/health"
    */

@@ -1,5 +1,6 @@
 /** The registry of an app, filled before it starts: plugins, event handlers and upgrades. */
-import { checkOptions, option, type OptionProblem, type OptionRules } from "../check_options.ts";
+import { EVENTS } from "../bitrix24/schemas.ts";
+import { checkOptions, misspelled, option, type OptionProblem, type OptionRules } from "../check_options.ts";
 import type { AnyHandler, EventHandler } from "../plugin/runtime.ts";
 import { checkPlugin } from "../plugin/check_plugin.ts";
 import type { Plugin } from "../plugin/plugin.ts";
@@ -21,8 +22,29 @@ const HANDLER_RULES: OptionRules<HandlerOptions> = { timeoutMs: option.duration(
 
 function eventsRule(events: unknown, path: string): OptionProblem | undefined {
   const wanted = "names of events in upper case";
+  if (typeof events === "function") {
+    return { path, seen: "a function", wanted: `${wanted}: app.on(events, handler, options)` };
+  }
+  if (typeof events === "string") return undefined;
   if (Array.isArray(events) && events.length === 0) return { path, seen: "[]", wanted };
   return option.list(wanted, option.value(wanted, (name) => typeof name === "string"))(events, path);
+}
+
+/**
+ * Portals have hundreds of events; only those of the app itself are known.
+ *
+ * @throws {TypeError} if no event has this name, so that its handler would never run
+ */
+function assertEventName(name: string): void {
+  const refuse = (wanted: string): TypeError =>
+    new TypeError(`cannot add a handler of "${name}": no event has this name, wanted ${wanted}`);
+  if (name !== name.toUpperCase()) throw refuse(`"${name.toUpperCase()}", in upper case`);
+  if (name.trim() === "") throw refuse("an event name in upper case");
+  const known = Object.keys(EVENTS);
+  if (known.includes(name)) return;
+  const meant = misspelled(name, known);
+  if (meant !== undefined) throw refuse(`"${meant}"`);
+  if (name.startsWith("ONAPP")) throw refuse(`one of ${known.join(", ")}`);
 }
 
 /** The registrations of one app. Its collections grow until it is sealed. */
@@ -33,9 +55,12 @@ export interface Registry {
   readonly handlers: ReadonlyMap<string, readonly EventHandler[]>;
   /** @throws {TypeError} if the value is not a plugin, or the registry is sealed */
   readonly addPlugin: (plugin: Plugin) => void;
-  /** @throws {TypeError} if a name is not in upper case, an option or the handler is invalid, or the registry is sealed */
-  readonly addHandler: (events: readonly string[], handle: AnyHandler, options?: HandlerOptions) => void;
-  /** @throws {TypeError} if the id is taken, the definition is invalid, or the registry is sealed */
+  /**
+   * @throws {TypeError} if a name is not in upper case or probably a misspelled one of the app, an option or the handler is
+   * invalid, or the registry is sealed
+   */
+  readonly addHandler: (events: string | readonly string[], handle: AnyHandler, options?: HandlerOptions) => void;
+  /** @throws {TypeError} if the id is taken, or the range without an id, the definition is invalid, or the registry is sealed */
   readonly addUpgrade: (...definition: Parameters<typeof defineUpgrade>) => void;
   /** Refuses all further registrations. */
   readonly seal: () => void;
@@ -71,19 +96,19 @@ export function createRegistry(): Registry {
       plugins.push(plugin);
     },
     addHandler: (events, handle, options = {}) => {
-      checkOptions("cannot add a handler", { events }, { events: eventsRule });
-      checkOptions(`cannot add a handler of ${events.join(", ")}`, options, HANDLER_RULES);
-      const { timeoutMs = HANDLER_TIMEOUT_MS } = options;
+      checkOptions("cannot add a handler", { events }, { events: option.required(eventsRule) });
+      const names = [events].flat();
       if (typeof handle !== "function") {
         throw new TypeError(
-          `cannot add a handler of ${events.join(", ")} that is ${typeof handle}, wanted a function`,
+          `cannot add a handler of ${names.join(", ")} that is ${typeof handle}, wanted a function: ` +
+            "app.on(events, handler, options)",
         );
       }
-      for (const event of events) {
+      checkOptions(`cannot add a handler of ${names.join(", ")}`, options, HANDLER_RULES);
+      const { timeoutMs = HANDLER_TIMEOUT_MS } = options;
+      names.forEach(assertEventName);
+      for (const event of names) {
         assertOpen(`a handler of ${event}`);
-        if (event === "" || event !== event.toUpperCase()) {
-          throw new TypeError(`cannot add a handler of "${event}", wanted an event name in upper case`);
-        }
         handlers.set(event, [...(handlers.get(event) ?? []), { handle, timeoutMs }]);
       }
     },
@@ -93,6 +118,12 @@ export function createRegistry(): Registry {
       if (upgrades.some(({ id }) => id === upgrade.id)) {
         throw new TypeError(
           `cannot add upgrade "${upgrade.id}": another upgrade has this id; set the id of one of them`,
+        );
+      }
+      const same = upgrades.find(({ meaning, hasOwnId }) => meaning === upgrade.meaning && !hasOwnId);
+      if (same !== undefined && !upgrade.hasOwnId) {
+        throw new TypeError(
+          `cannot add upgrade "${upgrade.id}": the range of upgrade "${same.id}" means the same; set the id of one of them`,
         );
       }
       upgrades.push(upgrade);

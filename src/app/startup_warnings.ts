@@ -1,6 +1,4 @@
 /** Warnings that an app logs when it starts. */
-import { EVENTS } from "../bitrix24/schemas.ts";
-import { misspelled } from "../check_options.ts";
 import type { LogFields } from "../logger.ts";
 import { type RuntimeEnvironment, runtimeEnvironment } from "../net/runtime.ts";
 import type { AppRuntime } from "../plugin/runtime.ts";
@@ -70,7 +68,7 @@ export function assertDevelopment({ variable }: RuntimeEnvironment = runtimeEnvi
 }
 
 /** The parts of an app that {@linkcode startupWarnings} looks at. */
-export interface WarnedApp extends Pick<AppRuntime, "storage" | "canRefresh" | "handlers"> {
+export interface WarnedApp extends Pick<AppRuntime, "storage" | "canRefresh"> {
   /** Origins of the OAuth hosts that the app calls by the `fetch` of the environment; empty if it calls none. */
   readonly oauthHosts: readonly string[];
   /** Address of the stand-in for Bitrix24, if the app has one. */
@@ -79,7 +77,7 @@ export interface WarnedApp extends Pick<AppRuntime, "storage" | "canRefresh" | "
 
 /** Returns the warnings for an app in an environment; empty if there are none or the environment is not recognized. */
 export function startupWarnings(
-  { storage, canRefresh, handlers, oauthHosts, dev }: WarnedApp,
+  { storage, canRefresh, oauthHosts, dev }: WarnedApp,
   environment: RuntimeEnvironment = runtimeEnvironment(),
 ): StartupWarning[] {
   const { durable, scope, encrypted } = storage.capabilities;
@@ -135,19 +133,7 @@ export function startupWarnings(
     };
     warnings.push({ message: "no permission to connect to OAuth hosts", fields });
   }
-  return [...warnings, ...[...handlers.keys()].flatMap(unknownName)];
-}
-
-/**
- * Returns a warning if a handler's event is probably a misspelled one of the app itself. Portals have hundreds of other
- * events.
- */
-function unknownName(eventName: string): StartupWarning[] {
-  const known = Object.keys(EVENTS);
-  const meant = misspelled(eventName, known) ?? known.join(", ");
-  if (known.includes(eventName) || !(known.includes(meant) || eventName.startsWith("ONAPP"))) return [];
-  const hint = `no event has this name, so the handler never runs, wanted one of: ${meant}`;
-  return [{ message: "handler of an unknown event", fields: { event: "handler.name_unknown", eventName, hint } }];
+  return warnings;
 }
 
 /** Returns the warning for an app that runs in several threads of its process. */
@@ -163,7 +149,7 @@ export function threadsWarning({ name }: Pick<Storage, "name">): StartupWarning 
 }
 
 /** Returns host and port of an origin, as permissions name them. */
-function hostAndPort(origin: string): string {
+export function hostAndPort(origin: string): string {
   const { hostname, port, protocol } = new URL(origin);
   return `${hostname}:${port || (protocol === "https:" ? "443" : "80")}`;
 }

@@ -107,9 +107,16 @@ function shown(text: string): string {
   return JSON.stringify(host.slice(0, 100));
 }
 
+/** The address that was passed to {@linkcode originOf} last: most events name the same OAuth host. */
+let lastOrigin: { readonly address?: string; readonly origin?: string | undefined } = {};
+
 /** Returns the origin of an address, such as the `server_endpoint` of an event; `undefined` if it is not one. */
 export function originOf(address: string | undefined): string | undefined {
-  return address !== undefined && URL.canParse(address) ? new URL(address).origin : undefined;
+  if (address === undefined) return undefined;
+  if (address !== lastOrigin.address) {
+    lastOrigin = { address, origin: URL.canParse(address) ? new URL(address).origin : undefined };
+  }
+  return lastOrigin.origin;
 }
 
 /**

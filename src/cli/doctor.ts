@@ -1,10 +1,9 @@
 /** `onappupdate doctor`: what is wrong, and what to do about it. */
 import { defineCommand, type Invocation } from "./command.ts";
 import { CONNECT_OPTIONS, type ConnectOptions, withClient } from "./connect.ts";
+import type { Diagnosis, Finding } from "../plugin/diagnosis.ts";
 import { appFindings } from "./doctor_app.ts";
-import { machineFindings } from "./doctor_machine.ts";
-import type { Finding } from "./finding.ts";
-import { EXIT, type ExitCode } from "./exit.ts";
+import { EXIT, type ExitCode, ExitError } from "./exit.ts";
 import type { Output } from "./terminal.ts";
 import { painter, type Style, wrapped } from "./text.ts";
 
@@ -13,9 +12,10 @@ export const doctor = defineCommand<ConnectOptions>({
   usage: "doctor",
   summary: "look for problems, and say what to do about each",
   description:
-    "Looks at portals, the schedule, events that wait for verification, messages and actions of operators. With " +
-    "a portal, it also asks Bitrix24 why the portal gets no events. With --app it looks at the clock, hosts and permissions " +
-    "of this machine too, which may not be those of the server. Exits with 1 if there is a problem.",
+    "Looks at configuration, storage, hosts, clock and permissions, at portals, the schedule, events that wait for " +
+    "verification, messages and actions of operators. With a portal, it also asks Bitrix24 why the portal gets no events. " +
+    "With --app, hosts, clock and permissions are those of this machine, which may not be those of the server; with --url, " +
+    "they are the server's. Exits with 1 if there is a problem.",
   group: "See:",
   arguments: [{ usage: "[portal]", description: "ask Bitrix24 about it: its member_id or its domain" }],
   options: CONNECT_OPTIONS,
@@ -25,12 +25,19 @@ export const doctor = defineCommand<ConnectOptions>({
   ],
   run: (invocation) =>
     withClient(invocation, async (client) => {
-      const { args: [portal], terminal } = invocation;
-      const findings = [
-        ...client.isLocal ? await machineFindings(terminal) : [],
-        ...await appFindings(client, portal, terminal.now()),
-      ];
-      return report(invocation, findings);
+      const { args: [portal], terminal, note } = invocation;
+      const { findings: found } = await client.post<Diagnosis>("/diagnose");
+      const place = client.isLocal ? "this machine" : "the server";
+      const there = found.map((finding) => ({ ...finding, about: `${finding.about} (${place})` }));
+      try {
+        return report(invocation, [...there, ...await appFindings(client, portal, terminal.now())]);
+      } catch (error) {
+        if (!(error instanceof ExitError) || error.exitCode !== EXIT.unreachable) throw error;
+        // Such as a storage that is down: what was found says why.
+        report(invocation, there);
+        note(error.message);
+        return error.exitCode;
+      }
     }),
 });
 

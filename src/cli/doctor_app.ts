@@ -1,12 +1,12 @@
 /** What `onappupdate doctor` finds by the operator API: portals, schedule, verification, messages, operators. */
 import type { Pause, RegisteredUpgrade } from "../plugin/admin.ts";
 import type { AuditEntry, UnverifiedEvents } from "../plugin/admin_pages.ts";
+import type { Finding } from "../plugin/diagnosis.ts";
 import type { OutboxMessage } from "../plugin/outbox.ts";
 import type { RolloutStatus } from "../plugin/rollout.ts";
 import type { Portal, PortalState } from "../portal/portal.ts";
 import type { PortalCount } from "../portal/totals.ts";
 import type { CheckReport } from "../worker/portal_check.ts";
-import type { Finding } from "./finding.ts";
 import { type OperatorClient, portalPath, take } from "./operator_client.ts";
 import { isStopped, rolloutLine } from "./rollout_text.ts";
 import { counted, duration, time } from "./text.ts";
@@ -66,18 +66,18 @@ function portalFindings(counts: readonly PortalCount[]): Finding[] {
   const of = (state: PortalState): number =>
     counts.filter(({ status }) => status === state).reduce((sum, { count }) => sum + count, 0);
   const known = counts.reduce((sum, { count }) => sum + count, 0);
-  const storage: Finding = { level: "ok", about: "storage", message: `answers, and has ${counted(known, "portal")}` };
+  const has: Finding = { level: "ok", about: "portals", message: `the storage has ${counted(known, "portal")}` };
   if (known === 0) {
     const todo =
       "Is the address of the event handler in Bitrix24 that of app.fetch, and is it public? Apps with an install " +
       "wizard get no event before the page calls BX24.installFinish(): use app.open(). To try it without a portal: " +
       "onappupdate simulate, onappupdate dev";
-    return [storage, { level: "warning", about: "events", message: "no installation has been received yet", todo }];
+    return [has, { level: "warning", about: "events", message: "no installation has been received yet", todo }];
   }
   const parked = of("parked");
-  if (parked === 0) return [storage];
+  if (parked === 0) return [has];
   const todo = "onappupdate status shows the reasons; then retry, skip or rollback";
-  return [storage, {
+  return [has, {
     level: "problem",
     about: "portals",
     message: `${counted(parked, "portal")} ${parked === 1 ? "is" : "are"} parked`,

@@ -6,7 +6,7 @@ import { CannotVerifyError, InboxFullError, InputError, NotAuthenticError } from
 import type { Logger } from "../logger.ts";
 import { type AppRuntime, eventLog, notify, type ReserveSlot, safeError } from "../plugin/runtime.ts";
 import { applyOrDefer, isOfEarlierInstallation, isStartedByOpening, tryApplyEvent } from "../portal/apply_event.ts";
-import { openKnown, prefetchCredentials } from "../portal/credentials_record.ts";
+import { prefetchCredentials } from "../portal/credentials_record.ts";
 import { deliveryId } from "../portal/delivery.ts";
 import { type EventFacts, factsOf, type StoredVerification } from "../portal/event_facts.ts";
 import { targetOfEvent, versionInEvent } from "../portal/event_versions.ts";
@@ -14,14 +14,14 @@ import { type AcceptedDelivery, isHandled } from "../portal/inbox.ts";
 import { portalKey } from "../portal/keys.ts";
 import { factsAfter, receivedAfter } from "../portal/receipt.ts";
 import { type PortalRecord, readRecord } from "../portal/record.ts";
-import { type ChangeRecord, writeRecord } from "../portal/record_store.ts";
+import { type ChangeRecord, type CredentialsNeed, writeRecord } from "../portal/record_store.ts";
 import { withWork } from "../portal/schedule.ts";
 import { hasTokens } from "../portal/stored_credentials.ts";
 import type { Entry, Storage } from "../storage/storage.ts";
 import { compareVersions } from "../version.ts";
 import type { Postponed, Verifier } from "../verify/verifier.ts";
 import { verifyEvent } from "../verify/verify_event.ts";
-import { storeDelivery } from "./store_delivery.ts";
+import { isIdleEvent, storeDelivery } from "./store_delivery.ts";
 
 /** The outcome of receiving an event. */
 export type Accepted =
@@ -165,9 +165,7 @@ export async function acceptVerified(
   const { tree, event, receivedAt } = incoming;
   const log = eventLog(runtime, event);
   const { id, entry: known } = stored ?? await readStored(runtime, incoming);
-  const storedRecord = readRecord(known);
-  // As it is when it is written: then the event is applied once.
-  const record = storedRecord && openKnown(storage, storedRecord);
+  const record = readRecord(known);
   log.debug("event verified", {
     event: "event.verified",
     ...defined({ installedVersion: verification.installedVersion }),
@@ -180,21 +178,22 @@ export async function acceptVerified(
   const isOver = isOfEarlierInstallation(record, event, facts) ||
     (record?.status === "uninstalled" && next?.status === "uninstalled");
   const isWithoutWork = (id === undefined || isDuplicate || isOver) && !bringsWork(record, next);
-  if (isWithoutWork && await storeWithoutWork(storage, event, facts, known)) {
+  if (isWithoutWork && await storeWithoutWork(storage, event, facts, known, needOf(next))) {
     if (isDuplicate) return reportDuplicate(runtime, log, event);
     reportAccepted(runtime, log, event, receivedAt);
     return { state: "done" };
   }
   const name = id ?? await deliveryId(event, tree, runtime.digest);
   // While the delivery is written: the worker asks about the claim with them.
-  if (storedRecord !== undefined && next?.claims !== storedRecord.claims) prefetchCredentials(storage, storedRecord);
-  const delivery = await storeDelivery(runtime, incoming, facts, { id: name, entry: known, reserve })
+  if (record !== undefined && next?.claims !== record.claims) prefetchCredentials(storage, record);
+  const need = isIdleEvent(runtime, event, facts, record, next) ? needOf(next) : undefined;
+  const delivery = await storeDelivery(runtime, incoming, facts, { id: name, entry: known, need, reserve })
     .catch(async (error) => {
       if (error instanceof InboxFullError) await storeTokens(runtime, event, facts, known);
       throw error;
     });
   if (delivery === undefined) return reportDuplicate(runtime, log, event);
-  reportDowngrade(runtime, log, event, facts, record);
+  if (next !== undefined) reportDowngrade(runtime, log, event, facts, record);
   reportAccepted(runtime, log, event, receivedAt);
   if (delivery !== "done") return { state: "accepted", delivery };
   log.debug("event handled", { event: "event.handled", deliveryId: name });
@@ -219,15 +218,25 @@ async function storeWithoutWork(
   event: B24Event,
   facts: EventFacts,
   known: Entry<PortalRecord> | null,
+  need: CredentialsNeed,
 ): Promise<boolean> {
   let isStored = true;
-  await writeRecord(storage, event.auth.memberId, (current) => {
+  const change: ChangeRecord = (current) => {
     const next = tryApplyEvent(current, event, factsAfter(current, event, facts));
     // Another event may have changed the portal since `known`.
     isStored = !bringsWork(current, next);
     return isStored && next !== undefined ? { record: next } : undefined;
-  }, known);
+  };
+  await writeRecord(storage, event.auth.memberId, change, known, need);
   return isStored;
+}
+
+/**
+ * Returns what the write of an event without work needs: its token pair can stay in the record. One that waits for an
+ * administrator's proof may take effect at once, with the other pairs.
+ */
+function needOf(next: PortalRecord | undefined): CredentialsNeed {
+  return next?.tokens?.some(({ pending }) => pending !== undefined) ? undefined : "unopened";
 }
 
 /**
@@ -273,8 +282,7 @@ function reportDowngrade(
   before: PortalRecord | undefined,
 ): void {
   const from = before?.status === "installed" ? before.version : undefined;
-  const isApplied = tryApplyEvent(before, event, facts) !== undefined;
-  const to = isApplied ? targetOfEvent(event, facts) ?? versionInEvent(event, facts)?.version : undefined;
+  const to = targetOfEvent(event, facts) ?? versionInEvent(event, facts)?.version;
   if (to === undefined || from === undefined || compareVersions(to, from) >= 0) return;
   log.warn("downgrade ignored", { event: "downgrade.ignored", from, to });
   notify(runtime, "downgradeIgnored", { memberId: event.auth.memberId, from, to });

@@ -13,7 +13,25 @@ interface ServerInfo {
 
 /**
  * Returns the address at the other end of the connection, which no client can make up: behind a proxy, that of the proxy.
- * Headers such as X-Forwarded-For are not read, because any client can send them.
+ * Headers such as X-Forwarded-For are not read, because any client can send them. `platform` is what the server passes besides
+ * the request.
+ *
+ * For a `clientAddress` of your own, which believes a header if the proxy has sent it:
+ *
+ * @example
+ * ```ts
+ * import { connectionAddress } from "@b24/onappupdate";
+ * import assert from "node:assert/strict";
+ *
+ * const clientAddress = (request: Request, platform: readonly unknown[]): string | undefined => {
+ *   const address = connectionAddress(request, platform);
+ *   // The proxy adds the address of its client at the end.
+ *   return address === "127.0.0.1" ? request.headers.get("x-forwarded-for")?.split(",").at(-1)?.trim() : address;
+ * };
+ * const request = new Request("https://ops.example.com/", { headers: { "x-forwarded-for": "10.0.0.1, 192.0.2.7" } });
+ * assert.equal(clientAddress(request, [{ remoteAddr: { hostname: "127.0.0.1" } }]), "192.0.2.7");
+ * assert.equal(clientAddress(request, [{ remoteAddr: { hostname: "198.51.100.1" } }]), "198.51.100.1");
+ * ```
  */
 export function connectionAddress(_request: Request, platform: readonly unknown[]): string | undefined {
   for (const info of platform as readonly (ServerInfo | null | undefined)[]) {

@@ -20,7 +20,13 @@ import { withInstaller } from "../portal/installer.ts";
 import { holdLease, isLeased, takeLease, type Taking } from "../portal/lease.ts";
 import { factsAfter } from "../portal/receipt.ts";
 import { type PortalRecord, readRecord } from "../portal/record.ts";
-import { type ChangeRecord, ConditionError, inOrder, writeRecord } from "../portal/record_store.ts";
+import {
+  type ChangeRecord,
+  ConditionError,
+  type CredentialsNeed,
+  inOrder,
+  writeRecord,
+} from "../portal/record_store.ts";
 import { logScheduled, withLookout, withWork } from "../portal/schedule.ts";
 import { assertRoom, countDelivery, deleteSurplus, kindOf, surplusInRecord } from "../portal/waiting.ts";
 import type { Entry } from "../storage/storage.ts";
@@ -31,6 +37,8 @@ export interface DeliveryOptions {
   readonly id: string;
   /** The portal's record, as it was just read. */
   readonly entry: Entry<PortalRecord> | null;
+  /** See {@linkcode writeRecord}. */
+  readonly need?: CredentialsNeed;
   readonly reserve: ReserveSlot;
 }
 
@@ -56,7 +64,7 @@ export async function storeDelivery(
   const arrival = createArrival(runtime, kept, facts, options.id, { surplus, slot });
   let isLeaseTaken = false;
   try {
-    const stored = await writeDelivery(runtime, kept, facts, { arrival, entry: options.entry });
+    const stored = await writeDelivery(runtime, kept, facts, arrival, options);
     isLeaseTaken = typeof stored === "object" && stored.lease !== undefined;
     return stored;
   } finally {
@@ -69,14 +77,15 @@ async function writeDelivery(
   runtime: AppRuntime,
   incoming: Incoming,
   facts: EventFacts,
-  { arrival, entry }: { readonly arrival: Arrival; readonly entry: Entry<PortalRecord> | null },
+  arrival: Arrival,
+  { entry, need }: DeliveryOptions,
 ): Promise<AcceptedDelivery | "done" | undefined> {
   const { storage, log } = runtime;
   const { event } = incoming;
   const { memberId } = event.auth;
   let written: Entry<PortalRecord> | null;
   try {
-    written = await writeRecord(storage, memberId, arrival.change, entry);
+    written = await writeRecord(storage, memberId, arrival.change, entry, need);
   } catch (error) {
     if (!(error instanceof ConditionError)) throw error;
     await writeRecord(storage, memberId, createRecount(runtime, incoming, facts, arrival.result().id!));
@@ -134,10 +143,7 @@ function createArrival(
     if (isHandled(current, id) || (inRecord(current, id) !== undefined && (isLifeCycle(id) || !isBusy))) {
       return withWork(applied, now + leaseMs, random);
     }
-    isIdle = current !== undefined && known !== undefined && !hasCode(runtime, event) &&
-      isSettled(known, event, facts) &&
-      // Deliveries may wait for the claims that it settles.
-      (known.claims === current.claims || (current.inbox === undefined && current.overflow === undefined));
+    isIdle = isIdleEvent(runtime, event, facts, current, known);
     if (isIdle) return { record: withHandled(applied, id, facts.receivedAt, { outcome: "handled", at: now }) };
     // The work of an equal event may have begun: this one is not a copy of it.
     const installing = withInstaller(current, applied, event, id, facts);
@@ -182,6 +188,23 @@ function createRecount(
     const overflow = countDelivery(record.overflow, id, { body }, 1);
     return withWork({ ...record, ...defined({ overflow }) }, clock(), random);
   };
+}
+
+/**
+ * Returns whether an event causes no work: it leaves the portal on its target, and no handler or plugin wants it. `next`: the
+ * record after it; `undefined` if this code does not know its version.
+ */
+export function isIdleEvent(
+  runtime: AppRuntime,
+  event: B24Event,
+  facts: EventFacts,
+  record: PortalRecord | undefined,
+  next: PortalRecord | undefined,
+): boolean {
+  if (record === undefined || next === undefined || hasCode(runtime, event)) return false;
+  // Deliveries may wait for the claims that it settles.
+  const settlesNothing = next.claims === record.claims || (record.inbox === undefined && record.overflow === undefined);
+  return settlesNothing && isSettled(next, event, facts);
 }
 
 /** Returns whether a plugin or a handler does something with an event of this kind. */

@@ -10,7 +10,17 @@ export interface RuntimeEnvironment {
   readonly isCloudflareWorker: boolean;
   /** Returns whether the program may connect to a host: Deno may forbid it. */
   readonly mayConnect: (host: string) => boolean;
+  /** Returns the permissions of the program; `undefined` if the runtime has none. */
+  readonly permissions: () => readonly Permission[] | undefined;
 }
+
+/** A permission of Deno. `"partial"`: for some files, hosts or names. */
+export interface Permission {
+  readonly name: string;
+  readonly state: "granted" | "partial" | "withheld";
+}
+
+const PERMISSIONS = ["net", "env", "read", "write", "sys", "run", "ffi", "import"] as const;
 
 interface Runtime {
   readonly Deno?: {
@@ -18,8 +28,8 @@ interface Runtime {
     readonly env: { readonly get: (name: string) => string | undefined };
     readonly permissions: {
       readonly querySync: (
-        wanted: { name: "env"; variable: string } | { name: "net"; host: string },
-      ) => { state: string };
+        wanted: { name: "env"; variable: string } | { name: "net"; host: string } | { name: string },
+      ) => { state: string; partial?: boolean };
     };
   };
   readonly process?: {
@@ -65,6 +75,16 @@ export function runtimeEnvironment(runtime: Runtime = globalThis as Runtime): Ru
     mayConnect: (host) =>
       deno === undefined ||
       (orUndefined(() => deno.permissions.querySync({ name: "net", host }).state === "granted") ?? true),
+    permissions: () =>
+      deno === undefined ? undefined : PERMISSIONS.flatMap((name) => {
+        // Older versions do not know all of them.
+        const found = orUndefined(() => deno.permissions.querySync({ name }));
+        if (found === undefined) return [];
+        return [{
+          name,
+          state: found.state !== "granted" ? "withheld" : found.partial === true ? "partial" : "granted",
+        }];
+      }),
   };
 }
 

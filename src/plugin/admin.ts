@@ -17,6 +17,8 @@ import type {
   UnverifiedPage,
 } from "./admin_pages.ts";
 import type { AdoptionReport, AdoptOptions, PortalSource } from "./adoption.ts";
+import type { AppHealth } from "./app_health.ts";
+import type { Diagnosis } from "./diagnosis.ts";
 import type { OutboxAdmin } from "./outbox.ts";
 import type { RolloutAdmin } from "./rollout.ts";
 import type { Silences } from "./silences.ts";
@@ -362,8 +364,32 @@ export interface Admin {
    * ```
    */
   readonly noteAction: <T = void>(note: ActionNote, act?: () => Promise<T>) => Promise<T>;
+  /**
+   * Looks at this process and its machine: configuration, storage, the OAuth hosts that it reaches, its clock against theirs,
+   * permissions of Deno, ticks. Other processes of the app may run on other machines. It sends each OAuth host one request
+   * without a token. Calls within 30 seconds return the same result, so that nobody makes the app flood hosts. Never rejects.
+   *
+   * @example
+   * ```ts
+   * import { createApp, memoryStorage } from "@b24/onappupdate";
+   *
+   * const fetch = () => Promise.reject(new Error("no route to host"));
+   * const { admin, close } = createApp({ storage: memoryStorage(), fetch });
+   * const { findings } = await admin.diagnose();
+   * const problem = findings.find(({ level }) => level === "problem");
+   * console.log(problem?.about, problem?.message); // host oauth.bitrix24.tech does not answer: no route to host
+   * await close();
+   * ```
+   */
+  readonly diagnose: () => Promise<Diagnosis>;
   /** Messages that plugins send, such as notifications: those that wait, and those that could not be delivered. */
   readonly outbox: OutboxAdmin;
+  /**
+   * Returns figures for monitoring: how late the work is, and what waits. Read it every minute or so: it lists what it counts.
+   *
+   * @throws {StorageError} if the storage fails
+   */
+  readonly health: () => Promise<AppHealth>;
   /** Silences of notifications. */
   readonly silences: Silences;
 }

@@ -302,6 +302,14 @@ export interface Batch extends NewBatch {
 /** Batch operations: an action on all portals that match. */
 export interface Batches {
   /**
+   * Counts the portals on which a batch operation would act. Its cost depends on how many match the most selective member of
+   * `match`, not on the number of portals.
+   *
+   * @throws {TypeError} if a member of `match` is unknown or invalid, or it has none
+   * @throws {StorageError} if the storage fails
+   */
+  readonly count: (match: PortalMatch) => Promise<number>;
+  /**
    * Starts a batch operation. It resolves once that is stored. The work follows in this process if the app is started, else
    * with the next tick of any process; the action is done once for each portal, also if processes end.
    *

@@ -48,9 +48,13 @@ export function implyOn(storage: Storage, imply: Imply): void {
 
 /**
  * Whether a change needs the opened record: `"opened"`: with credentials that this process has in memory, or reads; `"reread"`:
- * with those that are stored now, as far as it decides without a write. Otherwise the record is opened if it costs no read.
+ * with those that are stored now, as far as it decides without a write; `"unopened"`: pairs that it adds can stay in the record
+ * until the next other write, so that only the record is written. Otherwise the record is opened if it costs no read.
  */
-export type CredentialsNeed = "opened" | "reread" | undefined;
+export type CredentialsNeed = "opened" | "reread" | "unopened" | undefined;
+
+/** The need of several changes is the first of these that one of them has. */
+const NEEDS: readonly CredentialsNeed[] = ["reread", "opened", undefined, "unopened"];
 
 /**
  * Changes the record of a portal. `known` is the record if the caller has read it, which saves a read. It may be stale.
@@ -174,14 +178,15 @@ async function writeTogether(
   callers: Set<Caller>,
   known: Entry<PortalRecord> | null | undefined,
 ): Promise<Entry<PortalRecord> | null | undefined> {
-  const needs = (wanted: CredentialsNeed): boolean => [...callers].some(({ need }) => need === wanted);
-  let current = await readPortal(storage, memberId, known, needs("reread"));
+  const needs = [...callers].map(({ need }) => need);
+  const need = NEEDS.find((one) => needs.includes(one));
+  let current = await readPortal(storage, memberId, known, need);
   for (let attempt = 0; attempt < MAX_ATTEMPTS; attempt++) {
     const { entry, credentials } = current;
-    const isUnread = credentials === undefined && needs("opened");
+    const isUnread = credentials === undefined && need === "opened";
     const changed = isUnread ? "unread" : compose(current, callers, impliedByStorage.get(storage));
     if (changed === "unread") {
-      current = await readPortal(storage, memberId, entry, true);
+      current = await readPortal(storage, memberId, entry, "reread");
       continue;
     }
     const composed = changed && await withRecord(entry, changed);
@@ -194,7 +199,7 @@ async function writeTogether(
     }
     const refused = composed.owners[result!.failedAt];
     if (refused === undefined) {
-      current = await readAgain(storage, memberId, composed, needs("reread"));
+      current = await readAgain(storage, memberId, composed, need);
       continue;
     }
     callers.delete(refused);
@@ -210,14 +215,16 @@ async function readPortal(
   storage: Storage,
   memberId: string,
   known: Entry<PortalRecord> | null | undefined,
-  needsCredentials: boolean,
+  need: CredentialsNeed,
 ): Promise<CurrentPortal> {
-  if (needsCredentials) {
+  if (need === "reread") {
     const [entry, credentials] = await readWithCredentials(storage, memberId, known);
     return { entry, credentials };
   }
   const entry = known === undefined ? await storage.get<PortalRecord>(portalKey(memberId)) : known;
-  return { entry, credentials: knownCredentials(storage, readRecord(entry)) };
+  const record = readRecord(entry);
+  const staysClosed = need === "unopened" && record?.credentials !== undefined;
+  return { entry, credentials: staysClosed ? undefined : knownCredentials(storage, record) };
 }
 
 /** Reads a portal after a refused write. Credentials of a removed portal that the write may have left are deleted by the next. */
@@ -225,10 +232,10 @@ async function readAgain(
   storage: Storage,
   memberId: string,
   { credentialsAt }: Composed<Caller>,
-  needsCredentials: boolean,
+  need: CredentialsNeed,
 ): Promise<CurrentPortal> {
   const isAboutCredentials = credentialsAt !== undefined;
-  const current = await readPortal(storage, memberId, undefined, needsCredentials || isAboutCredentials);
+  const current = await readPortal(storage, memberId, undefined, isAboutCredentials ? "reread" : need);
   const isRemoved = readRecord(current.entry)?.status === "uninstalled";
   const isLeft = current.credentials !== undefined && current.credentials !== null;
   return { ...current, mustWrite: isAboutCredentials && isRemoved && isLeft };

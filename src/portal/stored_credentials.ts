@@ -77,19 +77,25 @@ export function summaryOf(
 export function isKnownPair(credentials: CredentialsSummary | undefined, pair: StoredTokens): boolean {
   if (credentials === undefined || pair.isVerified || pair.pending !== undefined) return false;
   const { known } = credentials;
-  return known.includes(fingerprintOf({ ...pair, isVerified: true })) || known.includes(fingerprintOf(pair));
+  return known.includes(tokenFingerprintOf(pair)) || known.includes(fingerprintOf(pair));
 }
 
-/** The fingerprints of pairs: most stay the same when a pair is added. */
+/** Returns the fingerprint of a pair. Its `ts` counts until it is verified. */
+function fingerprintOf(pair: StoredTokens): string {
+  const fingerprint = tokenFingerprintOf(pair);
+  return pair.isVerified ? fingerprint : `${fingerprint} ${pair.ts}`;
+}
+
+/** The fingerprints of access tokens by pairs: most pairs stay the same when one is added. */
 const fingerprints = new WeakMap<StoredTokens, string>();
 
-/** Returns a hash of an access token, which is too short to tell the token. The `ts` of a pair counts until it is verified. */
-function fingerprintOf(pair: StoredTokens): string {
+/** Returns a hash of the access token of a pair, which is too short to tell the token. */
+function tokenFingerprintOf(pair: StoredTokens): string {
   const known = fingerprints.get(pair);
   if (known !== undefined) return known;
-  const { accessToken, isVerified, ts } = pair;
-  const text = isVerified ? accessToken : `${accessToken} ${ts}`;
-  const fingerprint = [text, ` ${text}`].map((part) => Math.floor(unitHash(part) * 2 ** 32).toString(36)).join("-");
+  const { accessToken } = pair;
+  const parts = [accessToken, ` ${accessToken}`];
+  const fingerprint = parts.map((part) => Math.floor(unitHash(part) * 2 ** 32).toString(36)).join("-");
   fingerprints.set(pair, fingerprint);
   return fingerprint;
 }

@@ -1,7 +1,7 @@
 /** The definition of an upgrade: its range, its options, and the version changes that it covers. */
 // @ts-types="@types/semver"
 import * as semver from "semver";
-import { checkOptions, option, type OptionProblem, type OptionRules } from "../check_options.ts";
+import { checkOptions, option, type OptionProblem, type OptionRule, type OptionRules } from "../check_options.ts";
 import { defined } from "../defined.ts";
 import type { Logger } from "../logger.ts";
 import type { Portal } from "../portal/portal.ts";
@@ -13,7 +13,7 @@ import type { Steps } from "./steps.ts";
 /**
  * The version changes for which an upgrade runs.
  *
- * - `"2.0.0"`: every portal that crosses this version (`version < 2.0.0 <= target`). `"2"` means `"2.0.0"`.
+ * - `"2.0.0"`: every portal that crosses this version (`version < 2.0.0 <= target`). `"2"` and `2` mean `"2.0.0"`.
  * - `">=1.4.0 <2.0.0"`: portals whose version is in the range, when their target is above it.
  * - `{ from: "1.x", to: ">=2.1.0" }`: portals whose version is in `from` and not in `to`, when their target is in `to`.
  *
@@ -23,18 +23,30 @@ import type { Steps } from "./steps.ts";
  * Pre-releases are ordered before their release. `2.0.0-beta.1` is in `<2.0.0` and in `2.x`. It is not in `1.x`,
  * `^1.4.0` or `<2`, which end below the first pre-release of 2.0.0.
  */
-export type UpgradeRange = string | { readonly from: string; readonly to: string };
+export type UpgradeRange = string | number | { readonly from: string | number; readonly to: string | number };
 
-const rangeText = option.text('a version such as "2.0.0", a range such as ">=1.4.0 <2.0.0", or { from, to }');
+/** Accepts texts, and the versions of Bitrix24, which are whole numbers. The number 2.10 would be 2.1. */
+const rangeText = (wanted: string): OptionRule =>
+  option.value(
+    wanted,
+    (range) => typeof range === "string" ? range.trim() !== "" : Number.isSafeInteger(range) && Number(range) >= 0,
+  );
+
+const RANGE = 'a version such as "2.0.0" or 2, a range such as ">=1.4.0 <2.0.0", or { from, to }';
+
+const rangeOrVersion = rangeText(RANGE);
 
 const BOTH_RULES: OptionRules<Extract<UpgradeRange, object>> = {
-  from: option.required(option.text('a range such as "1.x"')),
-  to: option.required(option.text('a range such as ">=2.1.0"')),
+  from: option.required(rangeText('a range such as "1.x"')),
+  to: option.required(rangeText('a range such as ">=2.1.0"')),
 };
 
 function rangeRule(range: unknown, path: string): OptionProblem | undefined {
+  if (typeof range === "function") {
+    return { path, seen: "a function", wanted: `${RANGE}: app.upgrade(range, handler, options)` };
+  }
   const isObject = typeof range === "object" && range !== null && !Array.isArray(range);
-  return isObject ? option.object(BOTH_RULES)(range, path) : rangeText(range, path);
+  return isObject ? option.object(BOTH_RULES)(range, path) : rangeOrVersion(range, path);
 }
 
 /** The argument of an upgrade handler. Plugins add to it. */
@@ -138,8 +150,12 @@ interface Threshold {
 /** A registered upgrade. */
 export interface Upgrade<Context extends UpgradeContext = UpgradeContext> {
   readonly id: string;
+  /** False if the range is the id. */
+  readonly hasOwnId: boolean;
   /** The range as written. */
   readonly range: string;
+  /** The range in one spelling: the same for ranges that mean the same. */
+  readonly meaning: string;
   readonly threshold: Threshold;
   /** Returns whether a portal that goes up from `version` to `target` needs this upgrade. */
   readonly covers: (version: string, target: string) => boolean;
@@ -158,7 +174,7 @@ const MAX_ID_LENGTH = 500;
 /**
  * Returns the upgrade of `app.upgrade(range, handler, options)`.
  *
- * @throws {TypeError} if the range is invalid, never matches or has no upper bound, or an option is invalid
+ * @throws {TypeError} if the range is invalid, never matches or has no upper bound, or the handler or an option is invalid
  */
 export function defineUpgrade<Context extends UpgradeContext>(
   range: UpgradeRange,
@@ -166,9 +182,14 @@ export function defineUpgrade<Context extends UpgradeContext>(
   options: UpgradeOptions = {},
 ): Upgrade<Context> {
   checkOptions("cannot register an upgrade", { range }, { range: option.required(rangeRule) });
-  const written = typeof range === "string" ? range.trim() : `${range.from.trim()} -> ${range.to.trim()}`;
+  const texts = typeof range === "object"
+    ? { from: String(range.from).trim(), to: String(range.to).trim() }
+    : String(range).trim();
+  const written = typeof texts === "string" ? texts : `${texts.from} -> ${texts.to}`;
+  if (typeof handler !== "function") {
+    throw refusal(written, `its handler is ${typeof handler}, wanted a function: app.upgrade(range, handler, options)`);
+  }
   checkOptions(`cannot register upgrade ${JSON.stringify(written)}`, options, OPTION_RULES);
-  if (typeof handler !== "function") throw refusal(written, `its handler is ${typeof handler}, wanted a function`);
   const { id: upgradeId = written, timeoutMs = UPGRADE_TIMEOUT_MS, retry, requires, rehearsal = false } = options;
   if (upgradeId.length > MAX_ID_LENGTH) {
     throw refusal(written, `its id has ${upgradeId.length} characters, wanted at most ${MAX_ID_LENGTH}`);
@@ -176,8 +197,9 @@ export function defineUpgrade<Context extends UpgradeContext>(
   assertKey([upgradeId]);
   return {
     id: upgradeId,
+    hasOwnId: options.id !== undefined,
     range: written,
-    ...(typeof range !== "string" ? entering(range, written) : isVersion(range) ? crossing(range) : leaving(written)),
+    ...(typeof texts !== "string" ? entering(texts, written) : isVersion(texts) ? crossing(texts) : leaving(written)),
     handler,
     scope: requires === undefined ? [] : [requires.scope].flat(),
     timeoutMs,
@@ -191,12 +213,13 @@ export function compareThresholds(a: Threshold, b: Threshold): number {
   return compareVersions(a.version, b.version) || Number(a.after) - Number(b.after);
 }
 
-type Selection = Pick<Upgrade, "threshold" | "covers">;
+type Selection = Pick<Upgrade, "threshold" | "covers" | "meaning">;
 
 /** Portals that cross a version. */
 function crossing(text: string): Selection {
   const threshold = { version: parseVersion(text), after: false };
-  return { threshold, covers: (version, target) => crosses(threshold, version, target) };
+  const meaning = `<${threshold.version}`;
+  return { threshold, meaning, covers: (version, target) => crosses(threshold, version, target) };
 }
 
 /** Portals that leave a range upwards. */
@@ -216,7 +239,11 @@ function leaving(written: string): Selection {
       `it has no upper bound, so no portal ever leaves it; add one, as in ">=1.4.0 <2.0.0", or use { from, to }`,
     );
   }
-  return { threshold: upper, covers: (version, target) => has(range, version) && crosses(upper, version, target) };
+  return {
+    threshold: upper,
+    meaning: meaningOf(range),
+    covers: (version, target) => has(range, version) && crosses(upper, version, target),
+  };
 }
 
 /** Portals that go from one range to another. */
@@ -231,8 +258,14 @@ function entering(range: { readonly from: string; readonly to: string }, written
   }
   return {
     threshold: { version: semver.minVersion(to)!.version, after: false },
+    meaning: `${meaningOf(from)} -> ${meaningOf(to)}`,
     covers: (version, target) => has(from, version) && has(to, target) && !has(to, version),
   };
+}
+
+/** Returns a range with its parts in one order. */
+function meaningOf({ set }: semver.Range): string {
+  return set.map((comparators) => comparators.map(({ value }) => value).sort().join(" ")).sort().join(" || ");
 }
 
 function crosses({ version: threshold, after }: Threshold, version: string, target: string): boolean {

@@ -65,6 +65,8 @@ export interface Ticker {
   readonly tickPluginsInBackground: () => Promise<void>;
   /** Ends ticks in the background. */
   readonly stop: () => void;
+  /** Returns when the last tick that did not fail ended, in milliseconds since 1970; `undefined` before the first. */
+  readonly tickedAt: () => number | undefined;
 }
 
 /** Time (ms) that `tickFinished` waits for the work of a tick in the background. */
@@ -96,9 +98,10 @@ export function createTicker(
   runtime: AppRuntime,
   { worker, verifier, totals, pauseSwitch, batches, outbox, recount, snapshots, tickPlugins, rollout }: TickerParts,
 ): Ticker {
-  const { time, log } = runtime;
+  const { time, clock, log } = runtime;
   const sweep = rollout === undefined ? createDeploySweep(runtime) : undefined;
   let isStopped = false;
+  let tickedAt: number | undefined;
 
   // A list that cannot be read must not keep portals from their work.
   const verify = (): Promise<void> =>
@@ -161,6 +164,7 @@ export function createTicker(
         await takeSnapshot();
       };
       await settlesWithin(time, work(), Math.min(budgetMs, MAX_TIMER_MS));
+      tickedAt = clock();
       return report(round);
     },
     tickInBackground: async () => {
@@ -176,6 +180,7 @@ export function createTicker(
         if (!await isPaused()) await round.passDue();
       } while (!isSwept && !isStopped);
       await recounting;
+      tickedAt = clock();
       void settlesWithin(time, round.ended(), BACKGROUND_REPORT_MS).then(() => report(round));
     },
     tickPluginsInBackground: async () => {
@@ -185,6 +190,7 @@ export function createTicker(
     stop: () => {
       isStopped = true;
     },
+    tickedAt: () => tickedAt,
   };
 }
 

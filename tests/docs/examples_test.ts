@@ -53,6 +53,7 @@ test("every example is run by these tests", () => {
     "hono.ts",
     "libsql_storage.ts", // run by libsql_storage_test.ts
     "node.ts",
+    "notification_channel.ts",
     "opening.ts",
     "plugin.ts",
   ]);
@@ -109,6 +110,16 @@ test("examples/plugin.ts notifies of the upgrade", async () => {
   assert.equal(await exited, 0, output());
   assert.match(output(), /^example\.bitrix24\.de: the new report is ready$/m);
   assert.match(output(), /^a223c6b3710f85df22e9377d6c4f7553 was upgraded from 2\.0\.0 to 3\.0\.0$/m);
+});
+
+test("examples/notification_channel.ts sends a notification, again after the time that the service asks for", async () => {
+  const { output, exited } = run("examples/notification_channel.ts");
+  assert.equal(await exited, 0, output());
+  assert.match(output(), /^429 to\nCRITICAL: 40 portals are parked\n[^]*\nagain after 7000 ms\n200 to\nCRITICAL: /);
+  const [first, second] = output().split(/^(?:429|200) to$/m).slice(1).map((text) => text.split("\n\n", 1)[0]!.trim());
+  assert.equal(first, second);
+  assert.match(first!, /\nand \d+ more\nhttps:\/\/ops\.example\.com\/parked\nID: portal_parked-7f3a$/);
+  assert.ok(first!.length <= 500);
 });
 
 test("examples/opening.ts installs and updates an app with a wizard", async () => {

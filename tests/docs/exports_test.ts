@@ -19,6 +19,7 @@ const EXPORTS: Readonly<Record<string, readonly string[]>> = {
     "Secret",
     "checkOptions",
     "coerced",
+    "connectionAddress",
     "consoleLogger",
     "countCall",
     "createApp",
@@ -72,6 +73,9 @@ const EXPORTS: Readonly<Record<string, readonly string[]>> = {
   "./file-storage": [
     "fileStorage",
   ],
+  "./health": [
+    "health",
+  ],
   "./node-server": [
     "serve",
     "toNodeHandler",
@@ -106,6 +110,9 @@ const EXPORTS: Readonly<Record<string, readonly string[]>> = {
   "./rest": [
     "rest",
     "resultOf",
+  ],
+  "./telemetry": [
+    "telemetry",
   ],
   "./storage": [
     "Secret",

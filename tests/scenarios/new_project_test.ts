@@ -77,7 +77,7 @@ function storageEnv({ storage }: Combination, name: string): Record<string, stri
 
 async function isHealthy(url: string): Promise<boolean> {
   try {
-    const response = await fetch(`${url}/health`);
+    const response = await fetch(`${url}/readyz`);
     await response.body?.cancel();
     return response.status === 200;
   } catch {
@@ -98,6 +98,13 @@ async function untilUpdated(project: Project, args: readonly string[], env: Reco
   }, 500);
 }
 
+/** Returns whether the health check of the container passes for a program with this environment. */
+async function passesHealthCheck(project: Project, env: Record<string, string>): Promise<boolean> {
+  const [, command = ""] = /^HEALTHCHECK CMD (.*)$/m.exec(readFileSync(join(project.folder, "Dockerfile"), "utf8"))!;
+  const [program, ...args] = JSON.parse(command) as [string, ...string[]];
+  return (await run(program === "node" ? sources.node : process.execPath, args, { env })).ok;
+}
+
 /** Starts the app, installs and updates it on a portal, and asks for its status while it runs. */
 async function tryProject(project: Project, combination: Combination, name: string): Promise<void> {
   const port = await freePort();
@@ -116,6 +123,7 @@ async function tryProject(project: Project, combination: Combination, name: stri
     });
     ended.catch(() => {});
     await Promise.race([ended, until(() => `the program:\n${running.output()}`, () => isHealthy(url))]);
+    assert.ok(await passesHealthCheck(project, env));
     await runLine(standIn, "install 1");
     await runLine(standIn, "update 2");
     await until(() => `the upgrade:\n${running.output()}`, () => calls(standIn, "user.current") === 1);
@@ -129,6 +137,7 @@ async function tryProject(project: Project, combination: Combination, name: stri
   } finally {
     running.stop();
     assert.equal(await waitFor("the program to end", running.exited), 0, running.output());
+    assert.ok(!await passesHealthCheck(project, env));
     await server.close();
   }
 }

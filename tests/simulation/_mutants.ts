@@ -181,7 +181,7 @@ export const MUTANTS: readonly Mutant[] = [
     file: "src/portal/credentials_record.ts",
     changes: [["generation === named.generation && sequence >= named.sequence", "true"]],
     scenarios: ["a refresh and a reinstallation"],
-    violation: /believes the pair|lost access/,
+    violation: /believes the pair|lost access|pairs are left/,
   },
   {
     name: "credentials that do not belong to the record are read once",

@@ -35,12 +35,25 @@ export interface CliApp {
   readonly close: () => Promise<void>;
 }
 
+/** What differs from an app without a network. */
+export interface CliAppOptions {
+  readonly fetch?: typeof fetch;
+  /** Address of the stand-in for Bitrix24 of apps that `--app` loads. */
+  readonly dev?: string;
+  /** Clock of the apps. */
+  readonly clock?: () => number;
+}
+
+const noNetwork: typeof fetch = () => Promise.reject(new TypeError("no route to host"));
+
 /** Creates the app, its portals and an operator API. */
-export async function cliApp(): Promise<CliApp> {
+export async function cliApp(
+  { fetch: bitrix24 = noNetwork, dev, clock = () => NOW }: CliAppOptions = {},
+): Promise<CliApp> {
   const inner = memoryStorage({ clock: () => NOW });
   const storage: Storage = { ...inner, capabilities: { ...inner.capabilities, scope: "host" } };
   // The apps share the storage: none of them closes it.
-  const create = (): App =>
+  const create = (isLoaded = true): App =>
     createApp({
       ...{
         storage: { ...storage, close: () => Promise.resolve() },
@@ -48,7 +61,8 @@ export async function cliApp(): Promise<CliApp> {
         tickEveryMs: false,
         checks: false,
       },
-      ...{ clock: () => NOW, acknowledge: "handled" },
+      ...{ clock, acknowledge: "handled" },
+      ...(isLoaded && dev !== undefined ? { dev } : { fetch: bitrix24 }),
     }).use(trustAll)
       .upgrade("2", async ({ step }) => void await step("settings", () => 1))
       .upgrade("3", async ({ portal, step }) => {
@@ -57,7 +71,7 @@ export async function cliApp(): Promise<CliApp> {
           throw new NonRetriableError(`price list of ${portal.domain} is \u001b[31mempty\u001b[0m`);
         }
       }, { id: "prices" });
-  const app = create();
+  const app = create(false);
   const send = async (event: string, portal: { memberId: string; domain: string }, data: object): Promise<void> => {
     const auth = { member_id: portal.memberId, domain: portal.domain, application_token: "t".repeat(32) };
     const body = JSON.stringify({ event, ts: String(NOW / 1000), data: { LANGUAGE_ID: "en", ...data }, auth });

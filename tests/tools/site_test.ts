@@ -19,6 +19,8 @@ describe("toPage()", () => {
       ["docs/ru/rest.md", "[a](../rest.md) ![b](../pages.png)", "[a](./rest.md) ![b](../pages.png)"],
       ["docs/rest.md", "[a](../examples/app.ts)", "[a](https://github.com/b24/onappupdate/blob/main/examples/app.ts)"],
       ["README.md", "[a](https://github.com/b24/onappupdate/blob/main/docs/rest.md#x)", "[a](./rest.md#x)"],
+      ["README.md", "[a](https://b24.github.io/onappupdate/rest#x)", "[a](./rest.md#x)"],
+      ["README.md", "[a](https://b24.github.io/onappupdate/)", "[a](https://b24.github.io/onappupdate/)"],
       ["README.md", "[a](#x) [b](https://example.com/README.md)", "[a](#x) [b](https://example.com/README.md)"],
       ["README.md", "[a]: SECURITY.md", "[a]: ./security.md"],
       ["README.md", "```md\n[a](missing.md)\n```\n", "```md\n[a](missing.md)\n```\n"],

@@ -12,6 +12,7 @@ import { applicationToken } from "@b24/onappupdate/application-token";
 import { b24jssdk } from "@b24/onappupdate/b24jssdk";
 import { denoKvStorage } from "@b24/onappupdate/deno-kv-storage";
 import { fileStorage } from "@b24/onappupdate/file-storage";
+import { health } from "@b24/onappupdate/health";
 import { serve } from "@b24/onappupdate/node-server";
 import { openingPage } from "@b24/onappupdate/opening-page";
 import { redisStorage } from "@b24/onappupdate/redis-storage";
@@ -151,6 +152,7 @@ describe("every function of this package with options", () => {
     "redisStorage()": (options) => redisStorage(client, options),
     "registrations()": (options) => registrations({}, options),
     "serve()": (options) => serve({} as never, options),
+    "health()": (options) => health(app(), options),
     coerced,
     consoleLogger,
     "copyStorage()": (options) => copyStorage(memoryStorage(), memoryStorage(), options),

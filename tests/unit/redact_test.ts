@@ -177,6 +177,7 @@ describe("redactError()", () => {
   it("accepts any thrown value", () => {
     const abort = redactError(new DOMException(`stopped ${VALUE}`, "AbortError"), secrets);
     assert.deepEqual([abort.name, abort.message], ["AbortError", "stopped [redacted]"]);
+    assert.equal((abort as DOMException).code, 20, "its accessor throws on the copy");
     assert.equal(redactError(`text ${VALUE}`, secrets).message, "text [redacted]");
     assert.equal(redactError(undefined, secrets).message, "undefined");
     assert.equal(redactError(null, secrets).message, "null");

@@ -14,5 +14,56 @@ export const SCRIPT = `
     }
   };
   localize(document);
+
+  // Parts with data-live are fetched anew when the stream tells of a change, at most every five seconds.
+  const address = document.body.dataset.stream;
+  if (address === undefined) return;
+  let stream, timer, fetchedAt = Date.now();
+  const isBusy = (element) => element.contains(document.activeElement) && document.activeElement !== document.body;
+  const update = async () => {
+    timer = undefined;
+    fetchedAt = Date.now();
+    let response;
+    try {
+      response = await fetch(location.href, { headers: { "x-console-live": "1" }, cache: "no-store" });
+    } catch {
+      return;
+    }
+    // Signed out: the page to sign in returns here.
+    if (response.redirected) return location.reload();
+    if (!response.ok && response.status !== 503) return;
+    const next = new DOMParser().parseFromString(await response.text(), "text/html");
+    const wanted = next.querySelectorAll("[data-live][id]");
+    for (const element of wanted) {
+      const shown = document.getElementById(element.id);
+      if (shown === null || isBusy(shown)) continue;
+      localize(element);
+      if (shown.innerHTML !== element.innerHTML) shown.replaceChildren(...element.childNodes);
+    }
+  };
+  const plan = () => {
+    timer ??= setTimeout(update, Math.max(0, fetchedAt + 5000 - Date.now()));
+  };
+  const close = () => {
+    stream?.close();
+    clearTimeout(timer);
+    stream = timer = undefined;
+  };
+  const open = () => {
+    if (document.hidden || stream !== undefined) return;
+    stream = new EventSource(address);
+    for (const name of ["totals", "portal", "outage"]) stream.addEventListener(name, plan);
+    // Refused: the session has ended, too many pages are open, or the storage is down.
+    stream.addEventListener("error", () => {
+      if (stream?.readyState !== EventSource.CLOSED) return;
+      stream = undefined;
+      plan();
+      setTimeout(open, 30000);
+    });
+  };
+  document.addEventListener("visibilitychange", () => document.hidden ? close() : (open(), plan()));
+  addEventListener("pagehide", close);
+  addEventListener("pageshow", open);
+  open();
 })();
 `;

@@ -127,6 +127,11 @@ export function createBatches(
       if (started.id !== undefined && isRunning()) void goOn();
       return started;
     },
+    count: async (match) => {
+      checkOptions("cannot count portals", match, MATCH_RULES);
+      checkMatch("cannot count portals", match);
+      return await countMatching(runtime, { match });
+    },
     list: async (options = {}) => {
       checkOptions("cannot list batch operations", options, LIST_RULES);
       const batches: Batch[] = [];
@@ -175,7 +180,13 @@ function checkAction({ action, upgradeId, version, match }: NewBatch): void {
     if (name !== wanted && value !== undefined) refuse(name, JSON.stringify(value), `none: action is "${action}"`);
   }
   if (version !== undefined) parseVersion(version);
-  if (Object.keys(defined(match)).length === 0) refuse("match", "that matches all portals", "at least one member");
+  checkMatch("cannot start a batch operation", match);
+}
+
+/** @throws {TypeError} if it has no member */
+function checkMatch(action: string, match: NewBatch["match"]): void {
+  if (Object.keys(defined(match)).length > 0) return;
+  throw new TypeError(`${action} with match that matches all portals, wanted at least one member`);
 }
 
 /** Stops a batch operation. Resolves to whether it has not changed since it was read. */

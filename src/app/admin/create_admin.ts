@@ -3,6 +3,7 @@ import { checkOptions } from "../../check_options.ts";
 import type { Outbox } from "../../outbox/outbox.ts";
 import type { Admin } from "../../plugin/admin.ts";
 import type { Attribution, AuditedAction } from "../../plugin/admin_pages.ts";
+import type { Diagnosis } from "../../plugin/diagnosis.ts";
 import type { AppRuntime } from "../../plugin/runtime.ts";
 import type { PortalCount, Totals } from "../../portal/totals.ts";
 import type { Rollout } from "../../rollout/rollout.ts";
@@ -16,6 +17,7 @@ import type { Adopt } from "./adopt.ts";
 import { type Audited, listAudit, noteAction } from "./audit.ts";
 import type { BatchRunner } from "./batches.ts";
 import { forget } from "./forget.ts";
+import { type ProcessState, readHealth } from "./health.ts";
 import { readHistory } from "./history.ts";
 import { listPortals } from "./portals.ts";
 import { createRolloutAdmin } from "./rollout.ts";
@@ -45,14 +47,18 @@ export interface AdminOptions {
   readonly wakeRollout: () => Promise<void>;
   /** Starts the work of a portal in this process, if the app is running. Resolves once it is under way. */
   readonly wake: (memberId: string) => Promise<void>;
+  /** Looks at the process and its machine. */
+  readonly diagnose: () => Promise<Diagnosis>;
   /** Starts the work that is due in this process, if the app is running. */
   readonly wakeAll: () => void;
+  /** Returns the state of this process. */
+  readonly processState: () => ProcessState;
 }
 
 /** Returns the admin of an app. */
 export function createAdmin(options: AdminOptions): Admin {
   const { runtime, upgrades, totals, recount, pauseSwitch, audited, outbox, wakeAll } = options;
-  const { batches: { start, list, stop } } = options;
+  const { batches: { count, start, list, stop } } = options;
   const { storage, clock } = runtime;
 
   async function act<T>(
@@ -103,7 +109,7 @@ export function createAdmin(options: AdminOptions): Admin {
       retry: (letters, attribution) =>
         act("outbox.retry", attribution, { details: { ...letters } }, () => outbox.retry(letters)),
     },
-    batches: { start, list, stop },
+    batches: { count, start, list, stop },
     silences: createSilences(runtime, audited),
     rollout: createRolloutAdmin({ ...options, counts: totals.counts }),
     recount: (attribution) =>
@@ -120,7 +126,9 @@ export function createAdmin(options: AdminOptions): Admin {
     snapshots: (filter) => listCountSnapshots(runtime, filter),
     unverified: (filter) => listUnverifiedEvents(storage, filter),
     audit: (filter) => listAudit(storage, filter),
+    diagnose: options.diagnose,
     noteAction: (note, act) => noteAction(audited, note, act),
+    health: () => readHealth(runtime, options.processState()),
   };
 }
 

@@ -8,6 +8,7 @@ export function mainFile(choice: Choice): string {
   const env = (name: string): string => variable(choice, name);
   const nodeProcess = runtime === "node" ? [`import process from "node:process";`] : [];
   const imports = [
+    `import { health } from "@b24/onappupdate/health";`,
     `import { operatorApi } from "@b24/onappupdate/operator";`,
     ...source.imports,
     ...nodeProcess,
@@ -21,6 +22,9 @@ ${runtime === "deno" ? CRON : ""}await app.start();
 // For "onappupdate status --url …": the digest that "onappupdate token" prints. Without it, there is no operator API.
 const sha256 = ${env("OPERATOR_SHA256")};
 const operator = sha256 ? operatorApi({ app, tokens: [{ name: "operator", role: "operate", sha256 }] }) : undefined;
+
+// GET /healthz: the process is alive. GET /readyz: the app takes events. For load balancers and containers.
+const probes = health(app${framework === "none" ? ", { next: app.fetch }" : ""});
 
 const port = Number(${env("PORT")} ?? 8000);
 const hostname = ${env("HOST")} ?? "127.0.0.1"; // "0.0.0.0" in a container
@@ -36,7 +40,7 @@ Deno.cron("onappupdate", "* * * * *", async () => void await app.tick());
 
 interface MainSource {
   readonly imports: readonly string[];
-  /** What follows the definitions of `app`, `operator`, `port` and `hostname`. */
+  /** What follows the definitions of `app`, `operator`, `probes`, `port` and `hostname`. */
   readonly code: string;
 }
 
@@ -57,7 +61,7 @@ const ROUTE = `function isOperator(request: Request): boolean {
 const HONO_SITE = `const site = new Hono();
 site.get("/", (c) => c.text("The pages of the app"));
 site.all("${EVENTS_PATH}", (c) => app.fetch(c.req.raw, c.env));
-site.get("/health", (c) => app.fetch(c.req.raw));
+for (const path of ["/healthz", "/readyz"]) site.get(path, (c) => probes.fetch(c.req.raw));
 if (operator) site.all("/api/v1/*", (c) => operator.fetch(c.req.raw));
 `;
 
@@ -66,7 +70,7 @@ const DENO: Readonly<Record<"none" | "hono", MainSource>> = {
     imports: [],
     code: `const server = Deno.serve({ port, hostname }, (request, info) => {
   if (operator && isOperator(request)) return operator.fetch(request);
-  return app.fetch(request, info);
+  return probes.fetch(request, info);
 });
 ${DENO_SHUTDOWN}
 ${ROUTE}`,
@@ -79,8 +83,9 @@ ${DENO_SHUTDOWN}`,
   },
 };
 
-const SERVE = `// Stops at SIGINT and SIGTERM without losing a request, and closes the app.
-const server = await serve({ fetch, close: app.close }, { port, hostname });
+const serve = (fetch: string): string =>
+  `// Stops at SIGINT and SIGTERM without losing a request, and closes the app.
+const server = await serve({ fetch${fetch === "fetch" ? "" : `: ${fetch}`}, close: app.close }, { port, hostname });
 console.log(\`listening on \${server.url}\`);
 `;
 
@@ -98,23 +103,22 @@ const NODE: Readonly<Record<Choice["framework"], MainSource>> = {
     imports: [`import { serve } from "@b24/onappupdate/node-server";`],
     code: `const fetch = async (request: Request, ...platform: unknown[]): Promise<Response> => {
   if (operator && isOperator(request)) return await operator.fetch(request);
-  return await app.fetch(request, ...platform);
+  return await probes.fetch(request, ...platform);
 };
-${SERVE}
+${serve("fetch")}
 ${ROUTE}`,
   },
   hono: {
     imports: [`import { serve } from "@b24/onappupdate/node-server";`, `import { Hono } from "hono";`],
     code: `${HONO_SITE}
-const fetch = async (request: Request, env: unknown): Promise<Response> => await site.fetch(request, env as object);
-${SERVE}`,
+${serve("site.fetch")}`,
   },
   express: {
     imports: [`import { toNodeHandler } from "@b24/onappupdate/node-server";`, `import express from "express";`],
     code: `const site = express();
-const handler = toNodeHandler(app);
 // Before any body parser: the app has limits of its own.
-site.all(["${EVENTS_PATH}", "/health"], handler);
+site.all("${EVENTS_PATH}", toNodeHandler(app));
+site.all(["/healthz", "/readyz"], toNodeHandler(probes));
 if (operator) site.all("/api/v1/{*path}", toNodeHandler(operator));
 site.get("/", (_request, response) => void response.send("The pages of the app"));
 
@@ -134,9 +138,8 @@ await site.register((routes, _options, done) => {
   // No body parsers on these routes: the app has limits of its own.
   routes.removeAllContentTypeParsers();
   routes.addContentTypeParser("*", (_request, _payload, done) => done(null));
-  const handler = toNodeHandler(app);
-  routes.all("${EVENTS_PATH}", handler);
-  routes.get("/health", handler);
+  routes.all("${EVENTS_PATH}", toNodeHandler(app));
+  for (const path of ["/healthz", "/readyz"]) routes.get(path, toNodeHandler(probes));
   if (operator) routes.all("/api/v1/*", toNodeHandler(operator));
   done();
 });

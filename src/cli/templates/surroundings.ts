@@ -52,6 +52,15 @@ export function ignoreFile(): string {
   return lines("node_modules/", ".env", ".token", "*.db", "*.db-*", "*.kv", "*.kv-*", "portals.json");
 }
 
+/** Returns a program that fails unless the app answers: the images have no curl. It has no double quotes. */
+function healthProgram(port: string, exit: string): string {
+  return `fetch('http://127.0.0.1:' + (${port} ?? 8000) + '/healthz').then((r) => ${exit}(r.ok ? 0 : 1), () => ${exit}(1))`;
+}
+
+function healthCheck(command: string): string[] {
+  return ["# Not /readyz: to restart the container would not bring its storage back.", `HEALTHCHECK CMD ${command}`];
+}
+
 /** Returns `Dockerfile`. */
 export function dockerFile(choice: Choice): string {
   const volume = choice.storage === "file" || choice.storage === "kv"
@@ -72,6 +81,7 @@ export function dockerFile(choice: Choice): string {
       "ENV HOST=0.0.0.0 NODE_ENV=production",
       ...volume,
       "EXPOSE 8000",
+      ...healthCheck(`["node", "-e", "${healthProgram("process.env.PORT", "process.exit")}"]`),
       "USER node",
       `CMD ["node", "main.ts"]`,
     );
@@ -87,6 +97,7 @@ export function dockerFile(choice: Choice): string {
     "ENV HOST=0.0.0.0",
     ...volume,
     "EXPOSE 8000",
+    ...healthCheck(`["deno", "eval", "${healthProgram("Deno.env.get('PORT')", "Deno.exit")}"]`),
     "USER deno",
     `CMD [${command}]`,
   );
@@ -174,7 +185,7 @@ ${STORAGE_NOTES[choice.storage]}
     choice.storage === "file" || choice.storage === "kv" ? " -v data:/data" : ""
   } ${choice.name}\`.
 3. Put HTTPS in front of it, and register \`https://YOUR-HOST${EVENTS_PATH}\` with Bitrix24 as the handler of ONAPPINSTALL,
-   ONAPPUPDATE and ONAPPUNINSTALL. Load balancers can ask \`/health\`.
+   ONAPPUPDATE and ONAPPUNINSTALL. Load balancers can ask \`/readyz\`.
 ${packages.length === 0 ? "" : `\nBesides @b24/onappupdate, it uses ${packages.join(", ")}.\n`}`;
 }
 

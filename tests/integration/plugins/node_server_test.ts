@@ -1,17 +1,18 @@
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { Agent, get, type IncomingMessage } from "node:http";
-import { connect } from "node:net";
+import { Agent, createServer, get, type IncomingMessage } from "node:http";
+import { type AddressInfo, connect } from "node:net";
 import process from "node:process";
 import { createInterface } from "node:readline";
 import type { Writable } from "node:stream";
 import { fileURLToPath } from "node:url";
 import type { Servable } from "@b24/onappupdate/node-server";
+import { Hono } from "hono";
 import { test } from "../../support/test.ts";
 
 const globals = { Request, Response, Headers, fetch };
-const { serve } = await import("@b24/onappupdate/node-server");
+const { serve, toNodeHandler } = await import("@b24/onappupdate/node-server");
 
 /** A promise to settle by hand. */
 function gate(): { opened: Promise<void>; open: () => void } {
@@ -80,6 +81,29 @@ test("serve() passes the request to the app and returns its answer", async () =>
   assert.equal(response.headers.get("x-answer"), "yes");
   assert.deepEqual(await response.json(), { method: "POST", path: "/events", test: "1", body: "тело" });
   await server.close();
+});
+
+test("serve() and toNodeHandler() accept the fetch of a router of Hono, which gets Node's own request", async () => {
+  const site = new Hono<{ Bindings: { incoming: IncomingMessage } }>();
+  site.get("/sync", (c) => c.text(c.env.incoming.url ?? ""));
+  site.post("/async", async (c) => c.text(await c.req.text()));
+  const ended: string[] = [];
+  const server = await serve({ fetch: site.fetch, close: () => Promise.resolve(void ended.push("closed")) }, {
+    port: 0,
+  });
+  const mounted = createServer(toNodeHandler(site));
+  await new Promise<void>((resolve) => mounted.listen(0, "127.0.0.1", resolve));
+  const { port } = mounted.address() as AddressInfo;
+  for (const url of [server.url, `http://127.0.0.1:${port}`]) {
+    const answers = await Promise.all([fetch(`${url}/sync?a=1`), fetch(`${url}/async`, { method: "POST", body: "b" })]);
+    assert.deepEqual(await Promise.all(answers.map((answer) => answer.text())), ["/sync?a=1", "b"]);
+  }
+  await new Promise((resolve) => {
+    mounted.close(resolve);
+    mounted.closeAllConnections();
+  });
+  await server.close();
+  assert.deepEqual(ended, ["closed"]);
 });
 
 test("serve() passes Node's own request to the app, besides the standard one", async () => {

@@ -9,6 +9,7 @@ import {
   Secret,
   type Storage,
   type UpgradeContext,
+  type UpgradeRange,
 } from "@b24/onappupdate";
 import { fakeBitrix24 } from "@b24/onappupdate/testing";
 import {
@@ -698,12 +699,83 @@ describe("createApp()", () => {
     });
     assert.throws(
       () => createApp(options).on(5 as never, () => {}),
-      /handler with events\.0 5, wanted names of events/,
+      /handler with events 5, wanted names of events/,
     );
     assert.throws(
       () => createApp(options).on(undefined as never, () => {}),
-      /handler with events\.0 undefined, wanted/,
+      /handler with events undefined, wanted/,
     );
+  });
+
+  test("refuses swapped arguments, and says what is wanted", () => {
+    const handler = (): void => {};
+    const swapped = createApp(options) as unknown as Record<"on" | "upgrade", (...args: unknown[]) => void>;
+    assert.throws(() => swapped.on(handler, "ONAPPINSTALL"), {
+      name: "TypeError",
+      message: "cannot add a handler with events a function, wanted names of events in upper case: " +
+        "app.on(events, handler, options)",
+    });
+    assert.throws(() => swapped.on("ONAPPINSTALL", { timeoutMs: 5 }, handler), {
+      name: "TypeError",
+      message:
+        "cannot add a handler of ONAPPINSTALL that is object, wanted a function: app.on(events, handler, options)",
+    });
+    assert.throws(() => swapped.upgrade(handler, "2"), {
+      name: "TypeError",
+      message: /^cannot register an upgrade with range a function, .*: app\.upgrade\(range, handler, options\)$/,
+    });
+  });
+
+  test("refuses names that no event has: misspelled ones of the app, and unknown ones that begin with ONAPP", () => {
+    const ALL = "one of ONAPPUPDATE, ONAPPINSTALL, ONAPPUNINSTALL, ";
+    const mistakes: readonly (readonly [name: string, wanted: string])[] = [
+      ["ONAPPUDPATE", '"ONAPPUPDATE"'],
+      ["APPINSTALL", '"ONAPPINSTALL"'],
+      ["ONAPPUNINSTAL", '"ONAPPUNINSTALL"'],
+      ["ONAPP_UPDATE", '"ONAPPUPDATE"'],
+      [" ONAPPUPDATE", '"ONAPPUPDATE"'],
+      ["onAppInstall", '"ONAPPINSTALL", in upper case'],
+      ["onCrmDealAdd", '"ONCRMDEALADD", in upper case'],
+      ["ONAPPREMOVE", ALL],
+      ["ONAPP", ALL],
+      ["", "an event name in upper case"],
+      ["  ", "an event name in upper case"],
+    ];
+    for (const [name, wanted] of mistakes) {
+      const app = createApp(options);
+      assert.throws(() => app.on(["ONCRMDEALADD", name], () => {}), (error: Error) => {
+        assert.ok(error instanceof TypeError);
+        const start = `cannot add a handler of "${name}": no event has this name, wanted ${wanted}`;
+        assert.ok(error.message.startsWith(start), error.message);
+        return true;
+      });
+    }
+  });
+
+  test("accepts all other events, and knows the type of those of the app", () => {
+    const app = createApp(options);
+    for (const name of ["ONCRMDEALUPDATE", "ONTASKUPDATE", "ONIMBOTMESSAGEADD", "ONUSERADD", "ON_MY_OWN:EVENT"]) {
+      app.on(name, () => {});
+    }
+    app.on("ONAPPUPDATE", ({ event }) => void (event.data.version satisfies string))
+      // @ts-expect-error: an event of another name has no version
+      .on("ONCRMDEALADD", ({ event }) => void (event.data.version satisfies string));
+  });
+
+  test("refuses a range that means the same as another one, unless one of them has an id", () => {
+    const add = (...ranges: readonly (readonly [range: UpgradeRange, id?: string])[]) => () => {
+      const app = createApp(options);
+      for (const [range, id] of ranges) app.upgrade(range, () => {}, id === undefined ? {} : { id });
+    };
+    const message = 'cannot add upgrade "2.0.0": the range of upgrade "2" means the same; set the id of one of them';
+    assert.throws(add(["2"], ["2.0.0"]), { name: "TypeError", message });
+    assert.throws(add([2], ["3"], ["2.0.0"]), { name: "TypeError", message });
+    assert.throws(add([2], ["2"]), /cannot add upgrade "2": another upgrade has this id; set the id of one of them/);
+    assert.throws(add([{ from: "1.x", to: ">=2" }], [{ from: "1.*", to: ">= 2" }]), /means the same/);
+    add(["2"], ["2.0.0", "robots"])();
+    add(["2", "fields"], ["2.0.0"])();
+    add(["2", "fields"], ["2", "robots"])();
+    add(["2"], ["2.0.1"], ["<=2.0.0"])();
   });
 
   test("refuses to plan for what is neither a portal nor two versions", async () => {

@@ -53,6 +53,8 @@ describe("admin.batches", () => {
     const upgraded: string[] = [];
     const app = appOf(storage, (memberId) => void upgraded.push(memberId));
     await app.start();
+    assert.equal(await app.admin.batches.count(RETRY.match), 120);
+    await assert.rejects(app.admin.batches.count({}), /cannot count portals with match that matches all portals/);
     const { id, matched } = await app.admin.batches.start({ ...RETRY, expect: 120 });
     assert.equal(matched, 120);
     await app.settled();

@@ -20,6 +20,7 @@ function environment(variables: Readonly<Record<string, string>>): RuntimeEnviro
     isWorker: false,
     isCloudflareWorker: false,
     mayConnect: () => true,
+    permissions: () => undefined,
   };
 }
 

@@ -110,6 +110,8 @@ describe("projectFiles()", () => {
       const others = ["REDIS_PREFIX", "DATABASE_TABLE", "DENO_DEPLOYMENT_ID"];
       assert.deepEqual([...new Set(read)].filter((name) => !known.includes(name) && !others.includes(name)), []);
       assert.doesNotMatch(files.get("Dockerfile")!, /ONAPPUPDATE_DEV/);
+      const [, command] = /^HEALTHCHECK CMD (.*)$/m.exec(files.get("Dockerfile")!)!;
+      assert.match(JSON.parse(command!).at(-1), /\/healthz'/);
       for (const name of [".gitignore", ".dockerignore"]) assert.match(files.get(name)!, /^\.env$/m);
     });
   }

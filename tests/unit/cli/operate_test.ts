@@ -214,49 +214,46 @@ describe("operating commands", () => {
   test("doctor says what to do about each problem, and asks Bitrix24 about a portal", async () => {
     const { code, out } = await remote(`doctor ${parked.memberId}`);
     assert.equal(code, 1);
-    assert.match(out, /^ok +storage: answers, and has 5 portals$/m);
+    assert.match(out, /^ok +portals: the storage has 5 portals$/m);
     assert.match(out, /^problem +portals: 2 portals are parked\n +→ onappupdate status shows the reasons/m);
     assert.match(out, /^problem +portals: 1 portal blocked on version, .*\n +→ onappupdate set-initial-version/m);
     assert.match(out, /^problem +registrations and events of b{32}: configuration: /m);
-    assert.doesNotMatch(out, /this machine/);
-    assert.match(
-      (await local("doctor")).out,
-      /^problem +host oauth\.bitrix24\.tech, from this machine: does not answer/m,
-    );
   });
 
-  test("doctor looks at the stand-in during development, and at no host of Bitrix24", async () => {
-    const env = { ONAPPUPDATE_DEV: "http://127.0.0.1:4024" };
-    const asked: string[] = [];
-    const fetch: Terminal["fetch"] = (url) => {
-      asked.push(String(url));
-      return Promise.resolve(new Response("<h1>"));
-    };
-    const { out } = await local("doctor", { env, fetch });
-    assert.match(
-      out,
-      /^warning +stand-in for Bitrix24: ONAPPUPDATE_DEV is set, and http:\/\/127\.0\.0\.1:4024 answers/m,
-    );
-    assert.deepEqual(asked, [env.ONAPPUPDATE_DEV]);
-    const down = await local("doctor", { env });
-    assert.match(
-      down.out,
-      /^problem +stand-in for Bitrix24: .* does not answer: .*\n +→ start it with onappupdate dev;/m,
-    );
-  });
-
-  test("doctor compares the clock of this machine with that of Bitrix24", async () => {
+  test("doctor looks at the machine of the app, and says which one that is", async () => {
     for (
-      const [ahead, finding] of [[0, /^ok +clock of this machine: as that of/m], [
-        ...[5 * 60_000, /^problem +clock of this machine: 5 min ahead of that of Bitrix24\n +→ synchronize it/m],
+      const [run, place, other] of [[local, "this machine", "the server"], [
+        remote,
+        "the server",
+        "this machine",
       ]] as const
     ) {
-      const date = new Date(1_700_000_000_000 - ahead).toUTCString();
-      const fetch: Terminal["fetch"] = () => Promise.resolve(new Response("", { status: 404, headers: { date } }));
-      const { out } = await local("doctor", { fetch });
-      assert.match(out, finding);
-      assert.match(out, /^ok +host oauth\.bitrix\.info, from this machine: answers$/m);
+      const { out } = await run("doctor");
+      assert.match(out, new RegExp(`^ok +configuration \\(${place}\\): the app is set up: versions `, "m"));
+      assert.match(out, new RegExp(`^warning +configuration \\(${place}\\): access tokens cannot be refreshed`, "m"));
+      assert.match(out, new RegExp(`^ok +storage memory \\(${place}\\): answers in `, "m"));
+      assert.match(
+        out,
+        new RegExp(
+          `^problem +host oauth\\.bitrix24\\.tech \\(${place}\\): does not answer: no route to host\\n +→ let outgoing https`,
+          "m",
+        ),
+      );
+      assert.match(out, new RegExp(`^ok +permissions \\(${place}\\): `, "m"));
+      assert.ok(!out.includes(`(${other})`));
     }
+    assert.match((await remote("doctor")).out, /^ok +ticks \(the server\): this process ticks only when/m);
+  });
+
+  test("doctor of a server whose storage is down shows what it found, and exits with 3", async () => {
+    const fetch: Terminal["fetch"] = (url, init) =>
+      new URL(url).pathname.endsWith("/diagnose")
+        ? app.remote.fetch!(url, init)
+        : Promise.resolve(Response.json({ error: { code: "storage", message: "down" } }, { status: 503 }));
+    const { code, out, err } = await remote("doctor", { fetch });
+    assert.equal(code, 3);
+    assert.match(out, /^ok +configuration \(the server\)/m);
+    assert.match(err, /down/);
   });
 
   test("doctor notices that nobody ticks", async () => {

@@ -103,6 +103,34 @@ describe("acceptEvent()", () => {
     await app.close();
   });
 
+  it("writes only the record for an event without work, which has its token pair until another event has some", async () => {
+    const inner = memoryStorage();
+    const written: string[] = [];
+    const storage: Storage = {
+      ...inner,
+      write: (operations, options) => {
+        written.push(...operations.flatMap((one) => "put" in one ? [one.put[0]!] : []));
+        return inner.write!(operations, options);
+      },
+    };
+    const { app, portal, send } = rig({ storage, checks: false });
+    await send(portal.install(2));
+    const stored = async (): Promise<PortalRecord> => (await inner.get<PortalRecord>(portalKey(MEMBER_ID)))!.value;
+    const test = (): string => portal.event("ONAPPTEST", { "QUERY[any]": "data" });
+    for (const event of [test(), test(), portal.update(2)]) {
+      written.length = 0;
+      assert.equal(await send(event), 200);
+      assert.deepEqual(written, ["portal"]);
+    }
+    const { tokens = [] } = await stored();
+    assert.equal(tokens.length, 1);
+    const opened = await openedRecord(inner, MEMBER_ID);
+    assert(opened?.tokens?.some(({ accessToken }) => accessToken === tokens[0]!.accessToken));
+    await send(portal.update(3));
+    assert.equal((await stored()).tokens, undefined);
+    await app.close();
+  });
+
   it("loses nothing if a crash follows the write of a large delivery and precedes that of the record", async () => {
     const storage = memoryStorage();
     let isBroken = true;

@@ -78,6 +78,28 @@ describe("runtimeEnvironment()", () => {
     assert.equal(runtimeEnvironment().mayConnect("oauth.bitrix.info:443"), true);
   });
 
+  it("says which permissions Deno has granted, without prompting, and that Node has none", () => {
+    const states: Readonly<Record<string, { readonly state: string; readonly partial?: boolean }>> = {
+      ...{
+        net: { state: "granted", partial: true },
+        env: { state: "granted" },
+        read: { state: "granted", partial: false },
+      },
+      ...{ write: { state: "prompt" }, run: { state: "denied" } },
+    };
+    const permissions = {
+      querySync: ({ name }: { name: string }) => states[name] ?? denied(),
+    };
+    assert.deepEqual(runtimeEnvironment({ Deno: { env: { get: denied }, permissions } }).permissions(), [
+      { name: "net", state: "partial" },
+      { name: "env", state: "granted" },
+      { name: "read", state: "granted" },
+      { name: "write", state: "withheld" },
+      { name: "run", state: "withheld" },
+    ]);
+    assert.equal(runtimeEnvironment({ process: { env } }).permissions(), undefined);
+  });
+
   it("is empty if the runtime shows nothing or throws", () => {
     const throwing = {
       get env(): never {

@@ -111,6 +111,41 @@ describe("the token pairs of a portal", () => {
     assert.deepEqual(await accessTokensOf(inner), ["access 2", "access 9"]);
   });
 
+  it("stay in the record, at most those of four people, until the next write that opens it", async () => {
+    const { storage, inner, writes } = await stored();
+    const add = (pair: StoredTokens): Promise<unknown> =>
+      writeRecord(storage, MEMBER_ID, adding(pair), undefined, "unopened");
+    for (let n = 2; n < 12; n++) await add(pairOf(1, n));
+    const [first, ...later] = writes;
+    assert.deepEqual([first, new Set(later.flat())], [["put credentials", "put portal"], new Set(["put portal"])]);
+    const inRecord = async (): Promise<string[] | undefined> =>
+      (await loadPortal(inner, MEMBER_ID)).tokens?.map(({ accessToken }) => accessToken);
+    assert.deepEqual([await inRecord(), await accessTokensOf(inner)], [["access 11"], ["access 11"]]);
+    for (let userId = 2; userId < 12; userId++) await add(pairOf(userId, 20 + userId));
+    const newest = ["access 28", "access 29", "access 30", "access 31"];
+    assert.deepEqual([await inRecord(), await accessTokensOf(inner)], [newest, newest]);
+    // Together with a change that opens the record, it is opened.
+    await Promise.all([
+      add(pairOf(8, 40)),
+      add(pairOf(9, 41)),
+      changePortal(storage, MEMBER_ID, (record) => ({ ...record, domain: "x" })),
+    ]);
+    assert.deepEqual(writes.slice(-2), [["put portal"], ["put credentials", "put portal"]]);
+    const pairs = (await credentialsOf(inner, MEMBER_ID))?.tokens.map(({ accessToken }) => accessToken);
+    assert.deepEqual([await inRecord(), pairs], [undefined, ["access 30", "access 31", "access 40", "access 41"]]);
+  });
+
+  it("are stored under their key by the first write and deleted by a removal, also if it leaves the record unopened", async () => {
+    const inner = memoryStorage();
+    await writeRecord(inner, MEMBER_ID, adding(pairOf(1, 1)), undefined, "unopened");
+    assert.equal((await credentialsOf(inner, MEMBER_ID))?.tokens.length, 1);
+    const remove = (record?: PortalRecord): { readonly record: PortalRecord } => ({
+      record: removed(record!, { ts: 2 }),
+    });
+    await writeRecord(inner, MEMBER_ID, remove, undefined, "unopened");
+    assert.deepEqual([await inner.get(CREDENTIALS), await accessTokensOf(inner)], [null, undefined]);
+  });
+
   it("that an event brings again change nothing, although they are not in memory", async () => {
     const { inner, writes } = await stored();
     const { isVerified: _v, isAdmin: _a, ...again } = pairOf(1, 1);

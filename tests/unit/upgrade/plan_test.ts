@@ -22,7 +22,7 @@ function due(ranges: readonly UpgradeRange[], path: UpgradePath): string[] {
 }
 
 function spell(range: UpgradeRange): string {
-  return typeof range === "string" ? range : `${range.from} -> ${range.to}`;
+  return typeof range === "object" ? `${range.from} -> ${range.to}` : `${range}`;
 }
 
 /** For each range: version changes for which it runs, and for which it does not. */
@@ -301,6 +301,38 @@ describe("defineUpgrade()", () => {
     assert.equal(define({ from: "1.x", to: ">=2.1.0" }, { id: "robots" }).range, "1.x -> >=2.1.0");
   });
 
+  it("accepts the versions of Bitrix24, which are whole numbers, as ranges", () => {
+    const { id, range, threshold, covers } = define(3);
+    assert.deepEqual([id, range, threshold], ["3", "3", { version: "3.0.0", after: false }]);
+    assert.deepEqual([covers("2.9.9", "3.0.0"), covers("3.0.0", "4.0.0")], [true, false]);
+    const entering = define({ from: 1, to: 2 });
+    assert.deepEqual([entering.range, entering.covers("1.5.0", "2.0.0")], ["1 -> 2", true]);
+    assert.equal(define(0).threshold.version, "0.0.0");
+  });
+
+  it("has the same meaning as others that are spelled in another way, and as no others", () => {
+    const groups: readonly (readonly UpgradeRange[])[] = [
+      ["2", 2, "2.0.0", "v2.0", " 2.0.0 ", "<2.0.0"],
+      ["<=2.0.0"],
+      ["2.0.0-rc.1"],
+      ["1.x", "1.X", "1.*", ">=1.0.0-0 <2.0.0-0", "<2.0.0-0   >=1.0.0-0"],
+      [">=1.0.0 <2.0.0"],
+      ["^1.4.0", ">=1.4.0 <2.0.0-0"],
+      [{ from: "1.x", to: ">=2.1.0" }, { from: "1", to: " >= 2.1.0" }, { from: 1, to: ">=2.1.0" }],
+      [{ from: "1.x", to: ">=2.1.1" }],
+      [{ from: "1.x || 0.5.0", to: ">=2" }, { from: "0.5.0 || 1.x", to: ">=2" }],
+    ];
+    for (const [i, group] of groups.entries()) {
+      for (const [j, other] of groups.entries()) {
+        for (const a of group) {
+          for (const b of other) {
+            assert.equal(define(a).meaning === define(b).meaning, i === j, `${spell(a)} and ${spell(b)}`);
+          }
+        }
+      }
+    }
+  });
+
   it("is refused if its id cannot be a part of a key", () => {
     assert.equal(define("2", { id: "x".repeat(500) }).id.length, 500);
     assert.throws(() => define("2", { id: "x".repeat(501) }), /"2": its id has 501 characters, wanted at most 500/);
@@ -370,9 +402,15 @@ describe("defineUpgrade()", () => {
     });
   }
 
-  const kinds = 'wanted a version such as "2.0.0", a range such as ">=1.4.0 <2.0.0", or { from, to }';
+  const kinds = 'wanted a version such as "2.0.0" or 2, a range such as ">=1.4.0 <2.0.0", or { from, to }';
   const noRanges: readonly (readonly [range: unknown, message: string])[] = [
-    [2, `range 2, ${kinds}`],
+    // Written 2.10 in the code.
+    [2.1, `range 2.1, ${kinds}`],
+    [-1, `range -1, ${kinds}`],
+    [NaN, `range NaN, ${kinds}`],
+    [2 ** 53, `range 9007199254740992, ${kinds}`],
+    [true, `range true, ${kinds}`],
+    [() => {}, `range a function, ${kinds}: app.upgrade(range, handler, options)`],
     [undefined, `range undefined, ${kinds}`],
     [null, `range null, ${kinds}`],
     ["", `range "", ${kinds}`],
@@ -381,7 +419,7 @@ describe("defineUpgrade()", () => {
     [{}, 'range.from undefined, wanted a range such as "1.x"'],
     [{ from: "1.x" }, 'range.to undefined, wanted a range such as ">=2.1.0"'],
     [{ from: "", to: "2" }, 'range.from "", wanted a range such as "1.x"'],
-    [{ from: "1.x", to: 2 }, 'range.to 2, wanted a range such as ">=2.1.0"'],
+    [{ from: "1.x", to: 2.1 }, 'range.to 2.1, wanted a range such as ">=2.1.0"'],
     [{ form: "1.x", to: "2" }, "the option range.form that does not exist, wanted from"],
   ];
   for (const [range, message] of noRanges) {
@@ -392,6 +430,14 @@ describe("defineUpgrade()", () => {
       });
     });
   }
+
+  it("refuses a missing handler, and options in its place", () => {
+    const message = (kind: string): string =>
+      `cannot register upgrade "2": its handler is ${kind}, wanted a function: app.upgrade(range, handler, options)`;
+    const register = (...more: unknown[]) => () => defineUpgrade("2", ...more as [() => void]);
+    assert.throws(register(), { name: "TypeError", message: message("undefined") });
+    assert.throws(register({ id: "a" }, () => {}), { name: "TypeError", message: message("object") });
+  });
 
   for (const timeoutMs of [0, -1, Number.NaN, 2 ** 31, Infinity]) {
     it(`refuses a timeout of ${timeoutMs} ms`, () => {

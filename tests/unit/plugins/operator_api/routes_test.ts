@@ -3,7 +3,7 @@ import { memoryStorage, type Storage } from "@b24/onappupdate";
 import { StorageError } from "@b24/onappupdate/errors";
 import { MEMBER_ID, OTHER_MEMBER_ID } from "../../../support/app.ts";
 import { describe, it } from "../../../support/test.ts";
-import { type ApiRig, apiRig } from "./_api.ts";
+import { type ApiRig, apiRig, READ } from "./_api.ts";
 
 /** Returns an API of an app whose upgrade to 3 parks its portal. */
 async function parkedRig(storage: Storage = memoryStorage()): Promise<ApiRig> {
@@ -29,6 +29,26 @@ describe("operatorApi() routes", () => {
     ]);
     assert.deepEqual((await call(`GET /portals/${portal.domain}`)).body, body);
     assert.deepEqual((await call(`GET /portals/${portal.domain.toUpperCase()}`)).body, body);
+    await app.close();
+  });
+
+  it("diagnose the process that answers, for those who may only read, once in 30 seconds", async () => {
+    let [now, count] = [1_785_400_000_000, 0];
+    const fetch = (): Promise<Response> => {
+      count++;
+      return Promise.reject(new Error("refused: access_token=0123456789abcdef0123456789abcdef"));
+    };
+    const { app, call } = apiRig({ fetch, clock: () => now, oauthHosts: ["https://oauth.example"] });
+    const diagnose = () => call("POST /diagnose", undefined, { token: READ });
+    for (let i = 0; i < 5; i++) {
+      const { status, body } = await diagnose();
+      assert.deepEqual([status, body.at, count], [200, now, 1]);
+      const host = body.findings.find(({ about }: { about: string }) => about === "host oauth.example");
+      assert.deepEqual([host.level, host.message.includes("0123456789abcdef")], ["problem", false]);
+    }
+    now += 30_000;
+    assert.deepEqual([(await diagnose()).body.at, count], [now, 2]);
+    assert.equal((await call("GET /diagnose", undefined, { token: READ })).status, 405);
     await app.close();
   });
 
@@ -180,6 +200,9 @@ describe("operatorApi() routes", () => {
     const { items: [entry] } = await app.admin.audit();
     assert.deepEqual([entry?.action, entry?.by, entry?.outcome], ["batch", "ada", "refused"]);
 
+    assert.deepEqual((await call("GET /batches/count?status=parked")).body, { matched: 1 });
+    assert.deepEqual((await call("GET /batches/count?status=parked&version=9.0.0")).body, { matched: 0 });
+    assert.equal((await call("GET /batches/count")).status, 400);
     const started = await call("POST /batches", { ...batch, expect: 1 });
     assert.deepEqual([started.status, started.body.matched], [201, 1]);
     const stopped = await call(`POST /batches/${started.body.id}/stop`, { reason: "enough" });
@@ -206,6 +229,13 @@ describe("operatorApi() routes", () => {
       { id: "3", range: "3", due: 1, running: 0, blocked: 0, parked: 1 },
     ]);
     assert.deepEqual((await call("GET /unverified")).body, { items: [] });
+    const { body: health } = await call("GET /health", undefined, { token: READ });
+    assert.deepEqual([health.isRunning, health.unverified, health.outbox], [
+      true,
+      { events: 0, portals: 0, oldestMs: 0 },
+      { waiting: 0, dead: 0 },
+    ]);
+    assert.equal((await call("GET /health", undefined, { token: null })).status, 401);
     assert.deepEqual((await call("GET /outbox?state=dead")).body, { items: [] });
     assert.deepEqual((await call("POST /outbox/retry", { plugin: "telegram", reason: "again" })).body, { count: 0 });
     await app.close();

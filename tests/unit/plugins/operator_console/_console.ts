@@ -1,6 +1,7 @@
 /** A console, and an app with portals behind it. */
 import type { AppOptions } from "@b24/onappupdate";
-import { operatorConsole, type OperatorConsoleOptions } from "@b24/onappupdate/operator-console";
+import { operatorConsole, type OperatorConsoleOptions, type PasswordGuard } from "@b24/onappupdate/operator-console";
+import { passwordHash } from "../../../../src/cli/password.ts";
 import { recordingLogger, type Rig, rig } from "../../../support/app.ts";
 
 export const ORIGIN = "https://ops.example";
@@ -46,6 +47,26 @@ export function consoleRig(
     open: async (path, headers = {}) => await answerOf(await fetch(new Request(`${ORIGIN}${path}`, { headers }))),
     send: async (path, form, headers) => await answerOf(await fetch(postOf(path, form, headers))),
   };
+}
+
+/** Passwords of the users, by name. Their hashes are those of `onappupdate password`. */
+export const PASSWORDS = { ada: "correct horse battery", bob: "staple battery horse" } as const;
+
+/** Returns the options of a guard with `ada`, who may operate, and `bob`, who may read. */
+export async function passwordGuard(): Promise<PasswordGuard> {
+  const salt = new Uint8Array(16).fill(7);
+  const [ada, bob] = await Promise.all([passwordHash(PASSWORDS.ada, salt), passwordHash(PASSWORDS.bob, salt)]);
+  return {
+    users: [
+      { name: "ada", passwordHash: ada, role: "operate" },
+      { name: "bob", passwordHash: bob, role: "read" },
+    ],
+  };
+}
+
+/** Returns the cookies that an answer sets, as a browser sends them back. */
+export function cookiesOf({ headers }: Pick<Answer, "headers">): string {
+  return headers.getSetCookie().map((cookie) => cookie.split(";")[0]).join("; ");
 }
 
 /** Returns the request of a form. */

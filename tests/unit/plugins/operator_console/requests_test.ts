@@ -10,7 +10,7 @@ describe("operatorConsole() should", () => {
     const make = (options: object) => () =>
       operatorConsole({ app, guard: () => undefined, origin: ORIGIN, ...options } as unknown as OperatorConsoleOptions);
     const cases: readonly (readonly [object, RegExp])[] = [
-      [{ guard: undefined }, /with guard undefined, wanted a function/],
+      [{ guard: undefined }, /with guard undefined, wanted an object with users, or a function/],
       [{ origin: undefined }, /with origin undefined, wanted an origin/],
       [{ origin: "http://ops.example" }, /http only for this machine/],
       [{ origin: "https://ops.example/" }, /without a path/],

@@ -1,0 +1,140 @@
+/** The form of an action: what is going to be done to what, and why. */
+import type { StoredPortal } from "../../mod.ts";
+import type { ErrorBody } from "../operator_api/api_error.ts";
+import type { Route } from "../operator_api/route.ts";
+import { type Action, type ActionId, ACTIONS } from "./actions.ts";
+import { badge, hiddenFields, link, textField } from "./elements.ts";
+import { type Html, markup } from "./html.ts";
+import type { PageContext } from "./page.ts";
+import { isTextKey, type TextKey } from "./texts.ts";
+
+/** What an operator wants to do. */
+export interface ActionForm {
+  readonly id: ActionId;
+  readonly route: Route;
+  /** The parameters of the path and the fields of the body, by their names, such as `portal` and `match.status`. */
+  readonly fields: Readonly<Record<string, string>>;
+  readonly reason: string;
+  /** Where to go afterwards. */
+  readonly back: string;
+  /** The number of portals that the operator has seen. */
+  readonly expect?: string;
+}
+
+/** Why it was not done. */
+export type ActionProblem = ErrorBody & { readonly status: number };
+
+/** What the form shows besides. */
+export interface ActionFormParts extends ActionForm {
+  /** The portal on which to act. */
+  readonly stored: StoredPortal | undefined;
+  /** The number of portals that match now. */
+  readonly matched: number | undefined;
+  readonly problem: ActionProblem | undefined;
+}
+
+/** Returns the form of an action. */
+export function actionForm(ctx: PageContext, parts: ActionFormParts): Html {
+  const { id, route, fields, reason, back, stored, matched, problem } = parts;
+  const { t } = ctx;
+  const action: Action = ACTIONS[id];
+  const asked = askedFields(parts);
+  const shown = Object.entries(fields).filter(([name]) => name !== "portal" && !asked.includes(name));
+  const kept = Object.fromEntries(Object.entries(fields).filter(([name]) => !asked.includes(name)));
+  return markup`${problem === undefined ? "" : problemNotice(ctx, problem)}
+<p>${t(action.about)}</p>
+<dl class="facts">
+${
+    stored === undefined ? "" : markup`
+      <dt>${t("acting.field.portal")}</dt>
+      <dd>${portalText(ctx, stored)}</dd>
+    `
+  }
+${
+    shown.map(([name, value]) =>
+      markup`
+        <dt>${t(fieldKey(name))}</dt>
+        <dd>${valueText(ctx, name, value)}</dd>
+      `
+    )
+  }
+</dl>
+${matched === undefined ? "" : markup`<p class="matched">${t("acting.matched", { count: matched })}</p>`}
+<form method="post" action="${ctx.href(`/act/${id}`)}" class="act">
+${hiddenFields({ ...kept, back, expect: matched })}
+${asked.map((name) => askedField(ctx, parts, name))}
+${
+    route.action === undefined ? "" : textField({
+      ...{ name: "reason", label: t("acting.reason"), value: reason, hint: t("acting.reason.hint") },
+      ...{ maxLength: 500, isRequired: true },
+    })
+  }<p class="actions"><button class="${action.isDangerous ? "danger" : "primary"}"${
+    matched === 0
+      ? markup`
+        disabled
+      `
+      : ""
+  }>${t("acting.confirm", { action: t(action.name) })}</button>
+${link(ctx, t("acting.cancel"), back)}</p>
+</form>`;
+}
+
+function problemNotice({ t }: PageContext, { code, message, matched }: ActionProblem): Html {
+  const text = code === "expect_exceeded"
+    ? t("acting.more", { count: matched ?? 0 })
+    : `${t("acting.nothingDone")} ${message}`;
+  return markup`
+    <div class="notice notice-bad" role="alert">
+      <p>${text}</p>
+    </div>
+  `;
+}
+
+/** Returns the names of the fields that the operator fills in: those that the link has left open. */
+function askedFields({ id, fields, problem, route }: ActionFormParts): readonly string[] {
+  const open = {
+    ...{ skipUpgrade: ["upgradeId"], setTarget: ["version"], setInitialVersion: ["version"] },
+    ...{ rehearsePortal: ["target"], resumeRollout: ["retryParked"] },
+    startBatch: fields.action === "skip" ? ["upgradeId"] : fields.action?.startsWith("set") ? ["version"] : [],
+  } as Readonly<Record<string, readonly string[]>>;
+  const isWrong = (name: string): boolean => problem?.issues?.some(({ path }) => path === name) ?? false;
+  return (open[id] ?? []).filter((name) =>
+    Object.hasOwn(route.body.properties, name) &&
+    (fields[name] === undefined || isWrong(name) || name === "retryParked")
+  );
+}
+
+function askedField({ t }: PageContext, { fields, route }: ActionFormParts, name: string): Html {
+  const label = t(fieldKey(name));
+  if (name === "retryParked") {
+    return markup`<p class="field"><label><input type="checkbox" name="${name}" value="true"${
+      fields[name] === "true"
+        ? markup`
+          checked
+        `
+        : ""
+    }> ${label}</label></p>`;
+  }
+  return textField({
+    name,
+    label,
+    value: fields[name] ?? "",
+    isRequired: route.body.required.includes(name) || name !== "target",
+  });
+}
+
+function fieldKey(name: string): TextKey {
+  const key = `acting.field.${name}`;
+  return isTextKey(key) ? key : "acting.field.id";
+}
+
+/** Returns a value as people read it. */
+function valueText({ t }: PageContext, name: string, value: string): string {
+  const key =
+    { action: `acting.action.${value}`, "match.status": `state.${value}`, "match.blockedOn": `blocked.${value}` }[name];
+  return isTextKey(key) ? t(key) : value;
+}
+
+function portalText(ctx: PageContext, { memberId, domain, version, state }: StoredPortal): Html {
+  return markup`${link(ctx, domain, `/portals/${memberId}`)} ${version ?? ""} ${badge(ctx, state)}`;
+}

@@ -1,0 +1,177 @@
+/**
+ * Live pages: a stream of server-sent events tells a page that something has changed, and the page fetches its parts anew. One
+ * reader a process asks the storage, only while somebody watches, whatever the number of pages.
+ */
+import type { PortalCount, StoredPortal } from "../../mod.ts";
+import { ApiError } from "../operator_api/api_error.ts";
+import type { Operator } from "../operator_api/route.ts";
+import { HEADERS } from "./assets/policy.ts";
+
+/** Milliseconds between two reads of the storage. */
+const READ_EVERY_MS = 2000;
+/** Milliseconds after which a session is looked at again. */
+const CHECK_EVERY_MS = 30_000;
+/** Milliseconds after which a silent stream is told that it is alive, below the limits of common proxies. */
+const BEAT_EVERY_MS = 20_000;
+/** Streams end after this many milliseconds, and browsers begin them again. */
+const MAX_STREAM_MS = 10 * 60_000;
+const MAX_STREAMS = 100;
+const MAX_STREAMS_OF_OPERATOR = 8;
+/** A reader that is this far behind has gone away without a word. */
+const MAX_BACKLOG = 16;
+
+/** Parts of {@linkcode createLive}. */
+export interface LiveParts {
+  /** Reads the counts of all portals. */
+  readonly counts: () => Promise<readonly PortalCount[]>;
+  /** Reads a portal. */
+  readonly portal: (memberId: string) => Promise<StoredPortal | undefined>;
+  /** Called if that fails. */
+  readonly onError: (thrown: unknown) => void;
+  readonly clock: () => number;
+  /** Calls `turn` every so many milliseconds until the function that it returns is called. */
+  readonly every?: (ms: number, turn: () => Promise<void>) => () => void;
+}
+
+/** Who watches, and what. */
+export interface Watch {
+  readonly operator: Operator;
+  /** The `member_id` of the portal on the page; absent if there is none. */
+  readonly memberId?: string;
+  /** Returns whether the viewer is still signed in with the same role. */
+  readonly isSignedIn: () => Promise<boolean>;
+}
+
+/** The streams of a process. */
+export interface Live {
+  /** Returns a stream. @throws {ApiError} 429, if there are too many */
+  readonly open: (watch: Watch) => Response;
+  /** Ends all streams. */
+  readonly close: () => void;
+  /** Number of open streams. */
+  readonly size: () => number;
+}
+
+interface Stream extends Watch {
+  readonly controller: ReadableStreamDefaultController<Uint8Array>;
+  readonly openedAt: number;
+  checkedAt: number;
+  sentAt: number;
+  /** What was sent last, by its name. */
+  readonly sent: Map<string, string>;
+}
+
+const encoder = new TextEncoder();
+
+/** Returns the streams of a process. */
+export function createLive(parts: LiveParts): Live {
+  const { clock, every = everyMs } = parts;
+  const streams = new Set<Stream>();
+  let stop: (() => void) | undefined;
+
+  function end(stream: Stream): void {
+    if (!streams.delete(stream)) return;
+    try {
+      stream.controller.close();
+    } catch {
+      // The client has closed it.
+    }
+    if (streams.size > 0) return;
+    stop?.();
+    stop = undefined;
+  }
+
+  function send(stream: Stream, text: string): void {
+    if ((stream.controller.desiredSize ?? 0) < -MAX_BACKLOG) return end(stream);
+    stream.sentAt = clock();
+    stream.controller.enqueue(encoder.encode(text));
+  }
+
+  /** Sends an event if `mark` has changed. */
+  function tell(stream: Stream, event: string, data: object, mark: unknown = data): void {
+    const text = JSON.stringify(mark);
+    if (stream.sent.get(event) === text) return;
+    stream.sent.set(event, text);
+    send(stream, `event: ${event}\ndata: ${JSON.stringify(data)}\n\n`);
+  }
+
+  async function check(stream: Stream): Promise<void> {
+    if (clock() - stream.openedAt >= MAX_STREAM_MS) return end(stream);
+    if (clock() - stream.checkedAt < CHECK_EVERY_MS) return;
+    stream.checkedAt = clock();
+    if (!await stream.isSignedIn()) end(stream);
+  }
+
+  async function turn(): Promise<void> {
+    await Promise.all([...streams].map((stream) => check(stream).catch(() => {})));
+    const memberIds = new Set([...streams].flatMap(({ memberId }) => memberId ?? []));
+    try {
+      const counts = await parts.counts();
+      for (const stream of streams) tell(stream, "totals", totalsOf(counts), counts);
+      for (const memberId of memberIds) {
+        const { shown, mark } = changesOf(await parts.portal(memberId));
+        for (const stream of streams) if (stream.memberId === memberId) tell(stream, "portal", shown, mark);
+      }
+    } catch (error) {
+      parts.onError(error);
+      // The pages say what is wrong when they fetch their parts.
+      for (const stream of streams) tell(stream, "outage", {});
+      return;
+    }
+    for (const stream of streams) stream.sent.delete("outage");
+    for (const stream of streams) if (clock() - stream.sentAt >= BEAT_EVERY_MS) send(stream, ":\n\n");
+  }
+
+  return {
+    open: (watch) => {
+      const own = [...streams].filter(({ operator }) => operator.name === watch.operator.name).length;
+      if (streams.size >= MAX_STREAMS || own >= MAX_STREAMS_OF_OPERATOR) {
+        throw new ApiError(429, { code: "too_many", message: "too many pages are open" }, { "retry-after": "30" });
+      }
+      let stream: Stream | undefined;
+      const body = new ReadableStream<Uint8Array>({
+        start: (controller) => {
+          const now = clock();
+          stream = { ...watch, controller, openedAt: now, checkedAt: now, sentAt: now, sent: new Map() };
+          streams.add(stream);
+          // Proxies and browsers pass an answer on once it has begun.
+          send(stream, "retry: 5000\n\n");
+          stop ??= every(READ_EVERY_MS, turn);
+        },
+        cancel: () => end(stream!),
+      });
+      // For nginx, which would collect the events.
+      const headers = { ...HEADERS, "content-type": "text/event-stream; charset=utf-8", "x-accel-buffering": "no" };
+      return new Response(body, { headers });
+    },
+    close: () => [...streams].forEach(end),
+    size: () => streams.size,
+  };
+}
+
+/** Numbers of portals by state. */
+function totalsOf(counts: readonly PortalCount[]): Readonly<Record<string, number>> {
+  const totals: Record<string, number> = {};
+  for (const { status, count } of counts) totals[status] = (totals[status] ?? 0) + count;
+  return totals;
+}
+
+/** What a page is told about a portal, and what its changes are seen by. */
+function changesOf(portal: StoredPortal | undefined): { readonly shown: object; readonly mark: unknown } {
+  return { shown: portal === undefined ? {} : { state: portal.state, version: portal.version }, mark: portal ?? null };
+}
+
+/** One turn after the other, the first one at once. */
+function everyMs(ms: number, turn: () => Promise<void>): () => void {
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  let isStopped = false;
+  const next = (): void =>
+    void turn().finally(() => {
+      if (!isStopped) timer = setTimeout(next, ms);
+    });
+  queueMicrotask(next);
+  return () => {
+    isStopped = true;
+    clearTimeout(timer);
+  };
+}

@@ -1,0 +1,142 @@
+/** The list of portals: a search by domain, filters, and actions on all that match. */
+import type { Portal, PortalCount, PortalMatch, PortalPage, RegisteredUpgrade } from "../../../mod.ts";
+import { BLOCKED_REASONS, PORTAL_STATES } from "../../operator_api/parameters.ts";
+import type { Call } from "../calls.ts";
+import { actionLink, byVersion, empty } from "../cards.ts";
+import { badge, link, pager, selectField, table, textField } from "../elements.ts";
+import { type Html, markup } from "../html.ts";
+import { type AnyPage, page, type PageContext } from "../page.ts";
+import { nextOf, reasonOf, versionText } from "../portal_list.ts";
+
+/** What the list shows. */
+interface Portals {
+  readonly list: PortalPage;
+  /** What filters suggest. */
+  readonly counts: readonly PortalCount[];
+  readonly upgrades: readonly RegisteredUpgrade[];
+}
+
+/** Number of portals on a page: more would make it larger than 100 KB. */
+const PAGE_SIZE = 50;
+
+/** The members of a filter in the order of their fields. */
+const MATCH: readonly (keyof PortalMatch)[] = ["domain", "status", "version", "blockedOn", "upgradeId", "fingerprint"];
+
+export const PORTALS: AnyPage = page<Portals>({
+  path: "/portals",
+  nav: "portals.title",
+  title: (_, { t }) => t("portals.title"),
+  load: async (call, { query }) => {
+    const [list, counts, upgrades] = await Promise.all([
+      find(call, query),
+      call("countPortals"),
+      call("listUpgrades"),
+    ]);
+    return { list, counts: counts.items, upgrades: upgrades.items };
+  },
+  render: (data, ctx) => {
+    const { t, params: { query } } = ctx;
+    const { list: { items, unreadable = [], next } } = data;
+    const hasFilter = MATCH.some((name) => query[name] !== undefined);
+    return markup`${filters(ctx, data)}
+${hasFilter && items.length > 0 ? batchActions(ctx) : ""}
+${
+      unreadable.length === 0
+        ? ""
+        : markup`<div class="notice notice-warn"><p>${t("portals.unreadable", { count: unreadable.length })}</p></div>`
+    }
+${items.length === 0 ? noPortal(ctx, hasFilter, next !== undefined) : rows(ctx, items)}
+<div class="list-foot">${pager(ctx, "/portals", next === undefined ? undefined : { after: next })}${
+      exports(ctx)
+    }</div>`;
+  },
+});
+
+/** Finds portals. The domain may be an address of the portal, as people copy it, or a member_id. */
+async function find(call: Call, { domain, ...query }: Readonly<Record<string, string>>): Promise<PortalPage> {
+  const named = domain?.trim().toLowerCase().replace(/^https?:\/\//, "").replace(/\/.*$/, "");
+  if (named !== undefined && /^[0-9a-f]{32}$/.test(named)) {
+    const portal = await call("getPortal", { portal: named }).catch(() => undefined);
+    return { items: portal === undefined ? [] : [portal] };
+  }
+  return await call("listPortals", { query: { limit: PAGE_SIZE, ...query, domain: named } });
+}
+
+function filters(ctx: PageContext, { counts, upgrades }: Portals): Html {
+  const { t, params: { query } } = ctx;
+  const versions = [...new Set(counts.flatMap(({ version }) => version ?? []))].sort(byVersion).slice(0, 100);
+  const more = MATCH.slice(1).some((name) => query[name] !== undefined);
+  return markup`<search><form class="filters" method="get" action="${ctx.href("/portals")}">
+<div class="search">${
+    textField({
+      ...{ name: "domain", label: t("portals.search"), type: "search", hint: t("portals.search.hint") },
+      ...{ value: query.domain ?? "", maxLength: 253 },
+    })
+  }<button class="primary">${t("portals.find")}</button></div>
+<details${more ? markup` open` : ""}><summary>${t("parts.filter")}</summary><div class="filter-fields">
+${
+    selectField({ name: "status", label: t("parts.state"), value: query.status ?? "" }, [
+      ["", t("parts.any")],
+      ...PORTAL_STATES.map((state) => [state, t(`state.${state}`)] as const),
+    ])
+  }${textField({ name: "version", label: t("parts.version"), value: query.version ?? "", suggestions: versions })}${
+    selectField({ name: "blockedOn", label: t("portals.blockedOn"), value: query.blockedOn ?? "" }, [
+      ["", t("parts.any")],
+      ...BLOCKED_REASONS.map((reason) => [reason, t(`blocked.${reason}`)] as const),
+    ])
+  }${
+    textField({
+      ...{ name: "upgradeId", label: t("portals.upgradeId"), value: query.upgradeId ?? "" },
+      suggestions: upgrades.map(({ id }) => id).slice(0, 100),
+    })
+  }${textField({ name: "fingerprint", label: t("portals.fingerprint"), value: query.fingerprint ?? "" })}
+<p class="actions"><button>${t("parts.show")}</button> ${link(ctx, t("parts.clear"), "/portals")}</p></div></details>
+</form></search>`;
+}
+
+function batchActions(ctx: PageContext): Html | "" {
+  if (!ctx.canOperate) return "";
+  const { t, params: { query } } = ctx;
+  const match = Object.fromEntries(
+    MATCH.flatMap((name) => query[name] === undefined ? [] : [[`match.${name}`, query[name]]]),
+  );
+  const names = ["retry", "skip", "rollback", "setTarget", "setInitialVersion"] as const;
+  return markup`<div class="batch" role="group" aria-label="${t("portals.batch")}"><span>${t("portals.batch")}</span>${
+    names.map((action) => actionLink(ctx, "startBatch", { action, ...match }, t(`acting.action.${action}`)))
+  }</div>`;
+}
+
+function noPortal({ t }: PageContext, hasFilter: boolean, hasNext: boolean): Html {
+  if (hasNext) return empty(t("portals.emptyPage"), t("portals.emptyPage.text"));
+  return hasFilter
+    ? empty(t("portals.noMatch"), t("portals.noMatch.text"))
+    : empty(t("overview.empty"), t("overview.empty.text"));
+}
+
+function rows(ctx: PageContext, items: readonly Portal[]): Html {
+  const { t } = ctx;
+  return table({
+    caption: t("portals.list", { count: items.length }),
+    isCards: true,
+    columns: [
+      {
+        head: t("parts.portal"),
+        cell: ({ memberId, domain }) =>
+          markup`${link(ctx, domain, `/portals/${memberId}`)}<code class="member">${memberId}</code>`,
+      },
+      { head: t("parts.state"), cell: ({ state }) => badge(ctx, state) },
+      { head: t("parts.version"), cell: (portal) => versionText(ctx, portal) },
+      { head: t("portals.reason"), cell: (portal) => reasonOf(ctx, portal) },
+      { head: t("portals.next"), cell: (portal) => nextOf(ctx, portal) },
+    ],
+    rows: items,
+  });
+}
+
+function exports(ctx: PageContext): Html {
+  const { t, params: { query } } = ctx;
+  const { after: _, ...match } = query;
+  return markup`<p class="exports">${t("parts.export")}: ${
+    link(ctx, "CSV", "/export/portals", { ...match, format: "csv" })
+  }, ${link(ctx, "JSON Lines", "/export/portals", { ...match, format: "jsonl" })}</p>`;
+}

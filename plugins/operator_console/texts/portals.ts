@@ -1,0 +1,54 @@
+/** Strings of the list of portals. */
+import type { Texts } from "./text.ts";
+
+export const PORTALS_TEXTS = {
+  "portals.title": { en: "Portals", ru: "Порталы" },
+  "portals.search": { en: "Find a portal", ru: "Найти портал" },
+  "portals.search.hint": {
+    en: "Its whole domain, its address or its member_id, such as acme.bitrix24.com.",
+    ru: "Домен целиком, адрес или member_id, например acme.bitrix24.ru.",
+  },
+  "portals.find": { en: "Find", ru: "Найти" },
+  "portals.list": {
+    en: { one: "{count} portal on this page", other: "{count} portals on this page" },
+    ru: {
+      one: "{count} портал на странице",
+      few: "{count} портала на странице",
+      many: "{count} порталов на странице",
+      other: "{count} портала на странице",
+    },
+  },
+  "portals.to": { en: "to be on", ru: "должен быть на" },
+  "portals.waitsFor": { en: "waits for {what}", ru: "ждёт {what}" },
+  "portals.progress": { en: "{done} of {total}", ru: "{done} из {total}" },
+  "portals.in": { en: "in {duration}", ru: "через {duration}" },
+  "portals.now": { en: "at the next tick", ru: "при следующем тике" },
+  "portals.reason": { en: "What stops it", ru: "Что мешает" },
+  "portals.next": { en: "Goes on", ru: "Продолжит" },
+  "portals.blockedOn": { en: "Blocked on", ru: "Ждёт" },
+  "portals.upgradeId": { en: "Failed in upgrade", ru: "Сбой в обновлении" },
+  "portals.fingerprint": { en: "Fingerprint of the failure", ru: "Отпечаток сбоя" },
+  "portals.batch": { en: "All that match:", ru: "Все подходящие:" },
+  "portals.noMatch": { en: "No portal matches", ru: "Ничего не найдено" },
+  "portals.noMatch.text": {
+    en: "Domains are compared as a whole. Clear the filter to see all portals.",
+    ru: "Домены сравниваются целиком. Сбросьте фильтр, чтобы увидеть все порталы.",
+  },
+  "portals.emptyPage": { en: "Nothing on this page", ru: "На этой странице пусто" },
+  "portals.emptyPage.text": {
+    en: "None of the portals read for this page matches. The next page may have some.",
+    ru: "Среди прочитанных для этой страницы порталов подходящих нет. Они могут быть на следующей.",
+  },
+  "portals.unreadable": {
+    en: {
+      one: "{count} portal was written by newer code, and this process cannot show it.",
+      other: "{count} portals were written by newer code, and this process cannot show them.",
+    },
+    ru: {
+      one: "{count} портал записан более новым кодом, этот процесс не может его показать.",
+      few: "{count} портала записаны более новым кодом, этот процесс не может их показать.",
+      many: "{count} порталов записаны более новым кодом, этот процесс не может их показать.",
+      other: "{count} портала записаны более новым кодом, этот процесс не может их показать.",
+    },
+  },
+} as const satisfies Texts;

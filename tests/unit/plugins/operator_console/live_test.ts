@@ -1,0 +1,208 @@
+import assert from "node:assert/strict";
+import type { PortalCount, StoredPortal } from "@b24/onappupdate";
+import { createLive, type Live, type Watch } from "../../../../plugins/operator_console/live.ts";
+import { MEMBER_ID, post } from "../../../support/app.ts";
+import { describe, it } from "../../../support/test.ts";
+import { consoleRig } from "./_console.ts";
+
+const ada: Watch = { operator: { name: "ada", role: "read" }, isSignedIn: () => Promise.resolve(true) };
+
+interface LiveRig extends Live {
+  /** Lets the reader read once. */
+  readonly turn: () => Promise<void>;
+  readonly isReading: () => boolean;
+  readonly reads: () => { counts: number; portals: number };
+  readonly advance: (ms: number) => void;
+  readonly errors: unknown[];
+  counts: readonly PortalCount[];
+  portal: Partial<StoredPortal>;
+  error: Error | undefined;
+}
+
+function liveRig(): LiveRig {
+  let now = 0;
+  let turn: (() => Promise<void>) | undefined;
+  const [reads, errors] = [{ counts: 0, portals: 0 }, [] as unknown[]];
+  const live = createLive({
+    counts: () => {
+      reads.counts++;
+      return rig.error === undefined ? Promise.resolve(rig.counts) : Promise.reject(rig.error);
+    },
+    portal: () => {
+      reads.portals++;
+      return Promise.resolve(rig.portal as StoredPortal);
+    },
+    onError: (error) => void errors.push(error),
+    clock: () => now,
+    every: (_, given) => {
+      turn = given;
+      return () => turn = undefined;
+    },
+  });
+  const rig: LiveRig = {
+    ...live,
+    ...{ counts: [{ status: "parked", count: 1 }], portal: { state: "upgrading" }, error: undefined, errors },
+    turn: async () => await turn?.(),
+    isReading: () => turn !== undefined,
+    reads: () => ({ ...reads }),
+    advance: (ms) => void (now += ms),
+  };
+  return rig;
+}
+
+/** Returns a function that reads what a stream has sent since its last call. */
+function reader(response: Response): () => Promise<string> {
+  const stream = response.body!.getReader();
+  const decoder = new TextDecoder();
+  let [text, isOver] = ["", false];
+  void (async () => {
+    for (;;) {
+      const { value, done } = await stream.read();
+      if (done) break;
+      text += decoder.decode(value);
+    }
+    isOver = true;
+  })();
+  return async () => {
+    for (let i = 0; i < 5; i++) await new Promise((resolve) => setTimeout(resolve));
+    const read = text;
+    text = "";
+    return isOver ? `${read}(over)` : read;
+  };
+}
+
+describe("createLive() should", () => {
+  it("tell a page of changes, and of nothing else", async () => {
+    const live = liveRig();
+    const response = live.open({ ...ada, memberId: MEMBER_ID });
+    assert.match(response.headers.get("content-type")!, /^text\/event-stream/);
+    assert.equal(response.headers.get("cache-control"), "no-store");
+    const read = reader(response);
+    assert.equal(await read(), "retry: 5000\n\n");
+    await live.turn();
+    assert.equal(await read(), 'event: totals\ndata: {"parked":1}\n\nevent: portal\ndata: {"state":"upgrading"}\n\n');
+    await live.turn();
+    assert.equal(await read(), "");
+    live.counts = [{ version: "2.0.0", status: "parked", count: 1 }, { version: "3.0.0", status: "parked", count: 2 }];
+    await live.turn();
+    assert.equal(await read(), 'event: totals\ndata: {"parked":3}\n\n');
+    live.portal = { state: "current", version: "3.0.0" };
+    await live.turn();
+    assert.equal(await read(), 'event: portal\ndata: {"state":"current","version":"3.0.0"}\n\n');
+    live.advance(20_000);
+    await live.turn();
+    assert.equal(await read(), ":\n\n");
+    live.close();
+    assert.equal(await read(), "(over)");
+  });
+
+  it("read once for all pages of a process, and only while somebody watches", async () => {
+    const live = liveRig();
+    assert.equal(live.isReading(), false);
+    const watches = ["ada", "bob", "eve"].flatMap((name) => [
+      live.open({ ...ada, operator: { name, role: "read" } }),
+      live.open({ ...ada, operator: { name, role: "read" }, memberId: MEMBER_ID }),
+    ]);
+    await live.turn();
+    assert.deepEqual(live.reads(), { counts: 1, portals: 1 });
+    assert.equal(live.size(), 6);
+    for (const { body } of watches.slice(1)) await body!.cancel();
+    assert.deepEqual([live.size(), live.isReading()], [1, true]);
+    await live.turn();
+    assert.deepEqual(live.reads(), { counts: 2, portals: 1 });
+    await watches[0]!.body!.cancel();
+    assert.deepEqual([live.size(), live.isReading()], [0, false]);
+    live.open(ada);
+    assert.equal(live.isReading(), true);
+  });
+
+  it("end with the session, and after ten minutes", async () => {
+    const live = liveRig();
+    let isSignedIn = true;
+    let checks = 0;
+    const read = reader(live.open({ ...ada, isSignedIn: () => Promise.resolve((checks++, isSignedIn)) }));
+    await live.turn();
+    live.advance(29_999);
+    await live.turn();
+    assert.equal(checks, 0);
+    live.advance(1);
+    await live.turn();
+    assert.equal(checks, 1);
+    isSignedIn = false;
+    live.advance(30_000);
+    await live.turn();
+    assert.match(await read(), /\(over\)$/);
+    assert.equal(live.isReading(), false);
+
+    const long = reader(live.open(ada));
+    live.advance(599_999);
+    await live.turn();
+    assert.doesNotMatch(await long(), /over/);
+    live.advance(1);
+    await live.turn();
+    assert.match(await long(), /\(over\)$/);
+  });
+
+  it("keep a stream while the storage is down, say so once, and go on", async () => {
+    const live = liveRig();
+    const failing = (): Promise<boolean> => Promise.reject(new Error("the storage is down"));
+    const read = reader(live.open({ ...ada, isSignedIn: failing }));
+    await live.turn();
+    await read();
+    live.error = new Error("the storage is down");
+    live.advance(30_000);
+    await live.turn();
+    await live.turn();
+    assert.equal(await read(), "event: outage\ndata: {}\n\n");
+    assert.equal(live.errors.length, 2);
+    live.error = undefined;
+    live.counts = [{ status: "parked", count: 5 }];
+    await live.turn();
+    assert.match(await read(), /"parked":5/);
+    live.error = new Error("again");
+    await live.turn();
+    assert.equal(await read(), "event: outage\ndata: {}\n\n");
+    live.close();
+  });
+
+  it("limit the streams of an operator, and those of a process", () => {
+    const live = liveRig();
+    for (let i = 0; i < 8; i++) live.open(ada);
+    assert.throws(() => live.open(ada), { status: 429 });
+    const by = (name: string): Watch => ({ ...ada, operator: { name, role: "read" } });
+    for (let i = 0; i < 92; i++) live.open(by(`operator ${i}`));
+    assert.equal(live.size(), 100);
+    assert.throws(() => live.open(by("one more")), { status: 429 });
+    live.close();
+  });
+
+  it("end the stream of a client that does not read", async () => {
+    const live = liveRig();
+    live.open(ada);
+    for (let i = 0; i < 40; i++) {
+      live.counts = [{ status: "parked", count: i }];
+      await live.turn();
+    }
+    assert.equal(live.size(), 0);
+  });
+});
+
+describe("the stream of the console should", () => {
+  it("be for those who are signed in, and end when the app closes", async () => {
+    const { app, portal, fetch, open } = consoleRig();
+    await app.fetch(post(portal.install(2)));
+    const response = await open("/live?portal=unknown.example");
+    assert.equal(response.status, 404);
+    const stream = await fetch(new Request(`https://ops.example/live?portal=${portal.domain}`));
+    const chunks = stream.body!.getReader();
+    let text = "";
+    while (!text.includes("event: portal")) text += new TextDecoder().decode((await chunks.read()).value);
+    assert.match(text, /event: totals\ndata: \{"current":1\}/);
+    assert.match(text, /event: portal\ndata: \{"state":"current","version":"2.0.0"\}/);
+    await app.close();
+    while (!(await chunks.read()).done);
+
+    const closed = consoleRig({}, { guard: () => undefined });
+    assert.equal((await closed.open("/live")).status, 403);
+  });
+});
