@@ -83,6 +83,7 @@ const EXPORTS: Readonly<Record<string, readonly string[]>> = {
   "./notifications": [
     "consoleChannel",
     "emailChannel",
+    "notifications",
     "portalMessageChannel",
     "renderText",
     "slackChannel",
