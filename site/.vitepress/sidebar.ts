@@ -64,11 +64,13 @@ export const GROUPS: readonly Group[] = [
     pages: [
       ["rollout", "Rollout control", "Поэтапный выпуск"],
       ["notifications", "Notifications", "Уведомления"],
+      ["logging", "Logging", "Журнал"],
       ["notification-channels", "Notification channels", "Каналы уведомлений"],
       ["operators", "For operators", "Операторам"],
       ["incident", "An incident", "Если что-то сломалось"],
       ["troubleshooting", "Troubleshooting", "Поиск неисправностей"],
       ["command-line", "Command line", "Командная строка"],
+      ["console", "Console", "Консоль"],
       ["operator-api", "Operator API", "API оператора"],
       ["performance", "Performance", "Производительность"],
     ],
