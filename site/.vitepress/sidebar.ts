@@ -67,6 +67,7 @@ export const GROUPS: readonly Group[] = [
       ["logging", "Logging", "Журнал"],
       ["notification-channels", "Notification channels", "Каналы уведомлений"],
       ["operators", "For operators", "Операторам"],
+      ["telemetry", "Telemetry", "Телеметрия"],
       ["incident", "An incident", "Если что-то сломалось"],
       ["troubleshooting", "Troubleshooting", "Поиск неисправностей"],
       ["command-line", "Command line", "Командная строка"],
