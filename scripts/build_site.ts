@@ -15,6 +15,7 @@ import { read } from "./run.ts";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
 const REPOSITORY = "https://github.com/b24/onappupdate";
+const SITE = "https://b24.github.io/onappupdate";
 
 /** Pages of the site that are not in `docs/`, by their file in the repository. */
 const OTHER_PAGES: Readonly<Record<string, string>> = {
@@ -39,12 +40,9 @@ export function pageOf(file: string): string | undefined {
 export function toPage(file: string, text: string, exists: (file: string) => boolean): string {
   const page = pageOf(file) ?? file;
   const follow = (target: string): string => {
-    const absolute = target.startsWith(`${REPOSITORY}/blob/main/`);
-    if (!absolute && (/^[a-z]+:/.test(target) || target.startsWith("#"))) return target;
     const [path = "", anchor] = target.split("#", 2);
-    const linked = absolute
-      ? path.slice(`${REPOSITORY}/blob/main/`.length)
-      : posix.normalize(posix.join(posix.dirname(file), path));
+    const linked = fileOf(path) ?? posix.normalize(posix.join(posix.dirname(file), path));
+    if (path === "" || (/^[a-z]+:/.test(path) && fileOf(path) === undefined)) return target;
     if (!exists(linked)) throw new Error(`${file} links to ${target}, which does not exist`);
     const english = pageOf(linked);
     // Each page exists in both languages on the site, in the repository not.
@@ -76,6 +74,13 @@ export function withAnchors(translation: string, original: string): string {
     return prose;
   });
   return outsideCode(translation, (prose) => prose.replaceAll(/^#+ .+$/gm, (line) => `${line} {#${anchors.shift()}}`));
+}
+
+/** Returns the file of the repository that an absolute link leads to, on GitHub or on the site; `undefined` for any other link. */
+function fileOf(link: string): string | undefined {
+  if (link.startsWith(`${REPOSITORY}/blob/main/`)) return link.slice(`${REPOSITORY}/blob/main/`.length);
+  const [, page] = /^(?:ru\/)?([\w-]+)$/.exec(link.startsWith(`${SITE}/`) ? link.slice(SITE.length + 1) : "") ?? [];
+  return page === undefined ? undefined : `docs/${page}.md`;
 }
 
 /** Replaces in a Markdown text what is not in fenced code. */

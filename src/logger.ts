@@ -19,11 +19,12 @@ export type LogFields = Readonly<Record<string, unknown>>;
  */
 export interface Logger {
   /**
-   * False if `debug` drops all lines: it is not called then, and each event costs less. Read once, by `createApp()`.
+   * False, or a function that returns it, if `debug` drops all lines: it is not called then, and each event costs less. Read
+   * once, by `createApp()`. Loggers of winston have such a function.
    *
    * @default true
    */
-  readonly isDebugEnabled?: boolean;
+  readonly isDebugEnabled?: boolean | (() => boolean);
   /** Details for debugging: events accepted, duplicates, verifications, leases, schedule entries. */
   readonly debug: (message: string, fields?: LogFields) => void;
   /** Normal events: the app started, an event was accepted, a portal was upgraded. */
@@ -41,16 +42,18 @@ export interface ConsoleLoggerOptions {
    *
    * @default "info"
    */
-  readonly level?: "debug" | "info";
+  readonly level?: typeof LEVELS[number];
 }
 
-const OPTION_RULES: OptionRules<ConsoleLoggerOptions> = { level: option.oneOf("debug", "info") };
+const LEVELS = ["debug", "info", "warn", "error"] as const;
+
+const OPTION_RULES: OptionRules<ConsoleLoggerOptions> = { level: option.oneOf(...LEVELS) };
 
 /**
  * Returns a logger that writes one line of JSON per log line to the console, with `time` (ISO 8601), `level`, `message`
  * and the fields.
  *
- * @throws {TypeError} if `level` is neither `"debug"` nor `"info"`, or an option is unknown
+ * @throws {TypeError} if `level` is unknown, or another option
  *
  * @example
  * ```ts
@@ -61,15 +64,18 @@ const OPTION_RULES: OptionRules<ConsoleLoggerOptions> = { level: option.oneOf("d
  */
 export function consoleLogger(options: ConsoleLoggerOptions = {}): Logger {
   checkOptions("cannot log to the console", options, OPTION_RULES);
-  const line = (level: "debug" | "info" | "warn" | "error") => (message: string, fields: LogFields = {}): void => {
-    const time = new Date().toISOString();
-    // deno-lint-ignore no-console -- this is the one place that writes to it
-    console[level](JSON.stringify({ time, level, message, ...fields }, plainValue));
+  const lowest = LEVELS.indexOf(options.level ?? "info");
+  const line = (level: typeof LEVELS[number]): Logger["info"] => {
+    if (LEVELS.indexOf(level) < lowest) return ignore;
+    return (message, fields = {}) => {
+      const time = new Date().toISOString();
+      // deno-lint-ignore no-console -- this is the one place that writes to it
+      console[level](JSON.stringify({ time, level, message, ...fields }, plainValue));
+    };
   };
-  const isDebugEnabled = options.level === "debug";
   return {
-    isDebugEnabled,
-    debug: isDebugEnabled ? line("debug") : ignore,
+    isDebugEnabled: options.level === "debug",
+    debug: line("debug"),
     info: line("info"),
     warn: line("warn"),
     error: line("error"),
@@ -208,9 +214,14 @@ function loggedValue(key: string, value: unknown, path: readonly unknown[]): unk
   return loggedFields(value as LogFields, [...path, value]);
 }
 
+function logsDebug(logger: Logger): boolean {
+  // Called on the logger: a method may need it.
+  return typeof logger.isDebugEnabled === "function" ? logger.isDebugEnabled() : logger.isDebugEnabled ?? true;
+}
+
 /** Returns `logger` with `fields` added to each of its lines; fields of a line win. */
 export function withFields(logger: Logger, fields: LogFields): Logger {
-  const { isDebugEnabled = true } = logger;
+  const isDebugEnabled = logsDebug(logger);
   return {
     isDebugEnabled,
     debug: isDebugEnabled ? (message, more) => logger.debug(message, { ...fields, ...more }) : ignore,
@@ -232,7 +243,7 @@ export function coreLogger(logger: Logger): Logger {
       // A logger that fails cannot report that.
     }
   };
-  const { isDebugEnabled = true } = logger;
+  const isDebugEnabled = logsDebug(logger);
   const debug = isDebugEnabled ? safe("debug") : ignore;
   return { isDebugEnabled, debug, info: safe("info"), warn: safe("warn"), error: safe("error") };
 }

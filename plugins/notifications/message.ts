@@ -7,7 +7,6 @@ export type NotificationKind =
   | "portal_blocked"
   | "portal_upgraded"
   | "rollout_paused"
-  | "rollout_resumed"
   | "rollout_finished"
   | "verification_refused"
   | "verification_delayed"
@@ -15,7 +14,8 @@ export type NotificationKind =
   | "storage_failing"
   | "oauth_failing"
   | "nothing_received"
-  | "messages_dropped";
+  | "messages_dropped"
+  | "channel_failing";
 
 /** The language of a notification. */
 export type NotificationLanguage = "en" | "ru";

@@ -25,6 +25,7 @@ export const GROUPS: readonly Group[] = [
     ru: "Обновления",
     pages: [
       ["upgrades", "Upgrades", "Обработчики обновлений"],
+      ["events", "Events and answers", "События и ответы"],
       ["rest", "Calling the portal", "Вызовы портала"],
       ["registrations", "Registrations", "Регистрации"],
       ["openings", "Openings and install wizards", "Открытия и мастер установки"],
@@ -62,10 +63,14 @@ export const GROUPS: readonly Group[] = [
     ru: "Эксплуатация",
     pages: [
       ["rollout", "Rollout control", "Поэтапный выпуск"],
+      ["logging", "Logging", "Журнал"],
+      ["notification-channels", "Notification channels", "Каналы уведомлений"],
       ["operators", "For operators", "Операторам"],
+      ["telemetry", "Telemetry", "Телеметрия"],
       ["incident", "An incident", "Если что-то сломалось"],
       ["troubleshooting", "Troubleshooting", "Поиск неисправностей"],
       ["command-line", "Command line", "Командная строка"],
+      ["console", "Console", "Консоль"],
       ["operator-api", "Operator API", "API оператора"],
       ["performance", "Performance", "Производительность"],
     ],
@@ -85,6 +90,7 @@ export const GROUPS: readonly Group[] = [
     en: "Reference",
     ru: "Справочник",
     pages: [
+      ["guarantees", "Guarantees and limits", "Гарантии и пределы"],
       ["options", "Options", "Параметры"],
       ["security", "Security", "Безопасность"],
       ["changelog", "Changelog", "Изменения"],

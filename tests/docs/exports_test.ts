@@ -83,6 +83,7 @@ const EXPORTS: Readonly<Record<string, readonly string[]>> = {
   "./notifications": [
     "consoleChannel",
     "emailChannel",
+    "notifications",
     "portalMessageChannel",
     "renderText",
     "slackChannel",
@@ -110,6 +111,9 @@ const EXPORTS: Readonly<Record<string, readonly string[]>> = {
   "./rest": [
     "rest",
     "resultOf",
+  ],
+  "./telemetry": [
+    "telemetry",
   ],
   "./storage": [
     "Secret",

@@ -50,11 +50,13 @@ describe("consoleLogger()", () => {
     assert.doesNotMatch(line, /\n/);
   });
 
-  it("writes debug lines only if its level is debug", () => {
+  it("writes lines of its level and above", () => {
     const all = (logger: Logger): string[] =>
       onConsole(() => LEVELS.forEach((level) => logger[level]("x"))).map(([method]) => method);
     assert.deepEqual(all(consoleLogger()), ["info", "warn", "error"]);
     assert.deepEqual(all(consoleLogger({ level: "debug" })), ["debug", "info", "warn", "error"]);
+    assert.deepEqual(all(consoleLogger({ level: "warn" })), ["warn", "error"]);
+    assert.deepEqual(all(consoleLogger({ level: "error" })), ["error"]);
   });
 
   it("writes errors as objects, and secrets as [redacted]", () => {
@@ -140,9 +142,9 @@ describe("pinoLogger()", () => {
 
 describe("consoleLogger() refuses", () => {
   it("a level that it does not have", () => {
-    assert.throws(() => consoleLogger({ level: "warn" as never }), {
+    assert.throws(() => consoleLogger({ level: "loud" as never }), {
       name: "TypeError",
-      message: 'cannot log to the console with level "warn", wanted "debug" or "info"',
+      message: 'cannot log to the console with level "loud", wanted "debug" or "info" or "warn" or "error"',
     });
   });
 });
@@ -159,6 +161,18 @@ describe("coreLogger()", () => {
     }
     const levels = lines.map(([level]) => level);
     assert.deepEqual(levels, [...Array(3).fill("info"), ...Array(3).fill(["debug", "info"]).flat()]);
+    // A method, as winston has it.
+    for (const level of ["info", "debug"]) {
+      const own = {
+        ...logger,
+        level,
+        isDebugEnabled(): boolean {
+          return this.level === "debug";
+        },
+      };
+      assert.equal(coreLogger(own).isDebugEnabled, level === "debug");
+      assert.equal(withFields(own, {}).isDebugEnabled, level === "debug");
+    }
     assert.deepEqual([consoleLogger(), consoleLogger({ level: "debug" })].map((one) => one.isDebugEnabled), [
       false,
       true,

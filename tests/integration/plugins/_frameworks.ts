@@ -131,7 +131,7 @@ function moduleOf(handler: NodeHandler): new () => object {
     }
   }
   const method = Object.getOwnPropertyDescriptor(Events.prototype, "handle")!;
-  All("*path")(Events.prototype, "handle", method);
+  All("{*path}")(Events.prototype, "handle", method);
   Req()(Events.prototype, "handle", 0);
   Res()(Events.prototype, "handle", 1);
   Controller("events")(Events);

@@ -1,0 +1,49 @@
+/** Decides what is due for a group. Pure functions. */
+import type { Group } from "./group.ts";
+import { KINDS } from "./kinds.ts";
+import type { Level } from "./level.ts";
+
+/** What is due: a message that the problem is there, or over, nothing until `at`, or nothing ever again. */
+export type Decision =
+  | { readonly action: "fire" }
+  | { readonly action: "resolve" }
+  | { readonly action: "wait"; readonly at: number }
+  | { readonly action: "forget" };
+
+/** Times in milliseconds. */
+export interface Timing {
+  readonly groupIntervalMs: number;
+  readonly repeatIntervalMs: number;
+}
+
+/** Time (ms) for which a problem that is not there yet is looked for: portals are listed as parked once their work has ended. */
+const GRACE_MS = 60_000;
+
+/** Time (ms) after which something that was counted counts as over. */
+const CALM_MS = 30 * 60_000;
+
+/** Returns what is due for a group whose time has come. */
+export function decide(group: Group, { count }: Pick<Level, "count">, now: number, timing: Timing): Decision {
+  return count > 0 ? decideThere(group, now, timing) : decideOver(group, now, timing);
+}
+
+function decideThere({ kind, told, hasChanged }: Group, now: number, timing: Timing): Decision {
+  const { groupIntervalMs, repeatIntervalMs } = timing;
+  if (told === undefined) return { action: "fire" };
+  const isNews = hasChanged && KINDS[kind].end === "level";
+  const fireAt = told.at + (isNews ? groupIntervalMs : repeatIntervalMs);
+  return now >= fireAt ? { action: "fire" } : { action: "wait", at: Math.min(fireAt, now + groupIntervalMs) };
+}
+
+function decideOver({ kind, told, since, latestAt }: Group, now: number, timing: Timing): Decision {
+  const { groupIntervalMs, repeatIntervalMs } = timing;
+  const { end } = KINDS[kind];
+  if (told === undefined) {
+    const overAt = end === "level" ? latestAt + GRACE_MS : since + groupIntervalMs;
+    return now >= overAt ? { action: "forget" } : { action: "wait", at: Math.min(overAt, now + GRACE_MS / 2) };
+  }
+  if (end === "level") return { action: "resolve" };
+  const overAt = end === "count" ? latestAt + CALM_MS : told.at + repeatIntervalMs;
+  if (now < overAt) return { action: "wait", at: Math.min(overAt, now + groupIntervalMs) };
+  return { action: end === "count" ? "resolve" : "forget" };
+}

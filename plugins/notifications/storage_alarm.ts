@@ -1,0 +1,90 @@
+/** Notifies operators that the storage fails. Each process does so by itself, from memory: it has nothing else. */
+import type { PluginHost } from "../../mod.ts";
+import { composeFiring, type ComposeOptions, composeResolved } from "./compose.ts";
+import type { OutboxEntry } from "./flush.ts";
+import { type Group, GROUP_FORMAT } from "./group.ts";
+import type { Route } from "./routing.ts";
+
+/** The alarm of an app. */
+export interface StorageAlarm {
+  /** Notes that the storage has failed, and sends a notification if it has for long enough. Never rejects. */
+  readonly fails: (signal: AbortSignal) => Promise<void>;
+  /** Notes that the storage works. */
+  readonly works: () => Promise<void>;
+}
+
+/** Dependencies of {@linkcode createStorageAlarm}. */
+export interface StorageAlarmParts {
+  readonly host: PluginHost;
+  readonly route: Route;
+  readonly compose: ComposeOptions;
+  /** Sends a message at once. Rejects with an error that is safe to log. */
+  readonly send: (entry: OutboxEntry, id: string, signal: AbortSignal) => Promise<void>;
+  readonly waitMs: number;
+  readonly repeatMs: number;
+}
+
+const NOTHING = { count: 1, portals: { shown: [], total: 0 } };
+
+/** Returns the alarm of an app. */
+export function createStorageAlarm(parts: StorageAlarmParts): StorageAlarm {
+  const { host: { clock, random, outbox, log }, route, compose, send, waitMs, repeatMs } = parts;
+  /** Of the outage that this process is in. */
+  let outage: { readonly id: string; readonly since: number; toldAt: number; generation: number } | undefined;
+  /** The channels that do not have the latest message yet. */
+  let unsent: string[] = [];
+
+  function groupOf(outage: { readonly id: string; readonly since: number }): Group {
+    const { id: incarnation, since } = outage;
+    return {
+      ...{
+        format: GROUP_FORMAT,
+        kind: "storage_failing",
+        labels: {},
+        details: {},
+        incarnation,
+        since,
+        latestAt: since,
+      },
+      ...{ hasChanged: false, generation: 1, checkAt: since },
+    };
+  }
+
+  return {
+    fails: async (signal) => {
+      const now = clock();
+      outage ??= { id: random().replace(/\W/g, "").slice(0, 8), since: now, toldAt: -Infinity, generation: 0 };
+      if (now - outage.since < waitMs) return;
+      if (now - outage.toldAt >= repeatMs) {
+        outage.toldAt = now;
+        outage.generation++;
+        unsent = [...route("storage_failing", {})];
+      }
+      const message = composeFiring(groupOf(outage), { ...NOTHING, since: outage.since }, compose);
+      const id = `storage_failing.${outage.id}.${outage.generation}`;
+      const left = await Promise.all(unsent.map(async (channel) => {
+        try {
+          await send({ channel, message }, `${id}.${channel}`, signal);
+          return [];
+        } catch (err) {
+          log.warn("failed to notify", { event: "notifications.failed", kind: "storage_failing", channel, err });
+          return [channel];
+        }
+      }));
+      unsent = left.flat();
+    },
+    works: async () => {
+      if (outage === undefined) return;
+      const { id, generation } = outage;
+      if (generation > 0) {
+        const message = composeResolved(groupOf(outage), { ...NOTHING, count: 0 }, compose);
+        for (const channel of route("storage_failing", {})) {
+          const entry: OutboxEntry = { channel, message };
+          await outbox.put(entry, { id: `storage_failing.${id}.resolved.${channel}` });
+        }
+      }
+      outage = undefined;
+      unsent = [];
+    },
+  };
+}

@@ -1,0 +1,123 @@
+import assert from "node:assert/strict";
+import { OPERATOR } from "../../../support/operator.ts";
+import { memberIdOf } from "../../../support/crowd.ts";
+import { describe, it } from "../../../support/test.ts";
+import { HOUR, MINUTE, notifier, SECOND } from "./_notifier.ts";
+
+describe("groups of notifications", () => {
+  it("40 portals that are parked for one reason are one message, and one more when none is", async () => {
+    const made = await notifier({ options: { consoleUrl: "https://ops.example/console/" } });
+    await made.install(40);
+    await made.park(0, 25);
+    await made.time.elapse(20 * SECOND);
+    await made.park(25, 40);
+    assert.deepEqual(made.news(), []);
+    await made.time.elapse(40 * SECOND);
+    assert.deepEqual(made.news(), ["firing 40 portals are parked in upgrade 3"]);
+    const [{ message, id }] = made.sent as [typeof made.sent[0]];
+    assert.deepEqual(message.lines, ["Error: the field is missing", "Target version: 3.0.0"]);
+    assert.deepEqual([message.kind, message.severity, message.language], ["portal_parked", "warning", "en"]);
+    assert.equal(message.portals.total, 40);
+    assert.deepEqual(message.portals.shown.slice(0, 2), [
+      { memberId: memberIdOf(0), domain: "p0.bitrix24.de" },
+      { memberId: memberIdOf(1), domain: "p1.bitrix24.de" },
+    ]);
+    const { failure } = (await made.app.portal(memberIdOf(0)))!;
+    assert.equal(
+      message.link,
+      `https://ops.example/console/portals?status=parked&upgradeId=3&fingerprint=${failure!.fingerprint}`,
+    );
+    assert.match(id, /^portal_parked-[0-9a-f]{16}\.\w{8}\.1\.chat$/);
+    await made.retry(0, 30);
+    await made.time.elapse(10 * MINUTE);
+    assert.deepEqual(made.news(), []);
+    await made.retry(30, 40);
+    await made.time.elapse(6 * MINUTE);
+    assert.deepEqual(made.news(), ["resolved 40 portals are no longer parked in upgrade 3"]);
+    assert.deepEqual(made.sent[1]!.message.portals, message.portals);
+    await made.time.elapse(5 * HOUR);
+    assert.deepEqual(made.news(), []);
+    await made.close();
+  });
+
+  it("differ by their reason, and by their target", async () => {
+    const made = await notifier();
+    await made.install(3);
+    await made.park(0, 1, "the field is missing");
+    await made.park(1, 2, "the list is full");
+    await made.time.elapse(MINUTE);
+    assert.deepEqual(made.news(), [
+      "firing 1 portal is parked in upgrade 3",
+      "firing 1 portal is parked in upgrade 3",
+    ]);
+    assert.deepEqual(made.sent.map(({ message }) => message.lines[0]).sort(), [
+      ...["Error: the field is missing", "Error: the list is full"],
+    ]);
+    await made.close();
+  });
+
+  it("send again after groupIntervalMs if there is news, and after repeatIntervalMs if there is none", async () => {
+    const made = await notifier();
+    await made.install(5);
+    await made.park(0, 2);
+    await made.time.elapse(MINUTE);
+    const [{ at }] = made.sent as [typeof made.sent[0]];
+    assert.deepEqual(made.news(), ["firing 2 portals are parked in upgrade 3"]);
+    await made.park(2, 3);
+    await made.time.elapse(3 * MINUTE);
+    assert.deepEqual(made.news(), []);
+    await made.time.elapse(3 * MINUTE);
+    assert.deepEqual(made.news(), ["firing 3 portals are parked in upgrade 3"]);
+    assert.equal(made.sent[1]!.at - at, 5 * MINUTE);
+    await made.time.elapse(4 * HOUR - 5 * MINUTE);
+    assert.deepEqual(made.news(), []);
+    await made.time.elapse(6 * MINUTE);
+    assert.deepEqual(made.news(), ["firing 3 portals are parked in upgrade 3"]);
+    assert.equal(made.sent[2]!.at - made.sent[1]!.at, 4 * HOUR);
+    assert.equal(new Set(made.sent.map(({ id }) => id)).size, 3);
+    await made.close();
+  });
+
+  it("say nothing of what was over before it was told", async () => {
+    const made = await notifier({ options: { groupWaitMs: 2 * MINUTE } });
+    await made.install(1);
+    await made.park(0, 1);
+    await made.time.elapse(MINUTE);
+    await made.retry(0, 1);
+    await made.time.elapse(HOUR);
+    assert.deepEqual(made.news(), []);
+    const groups = await Array.fromAsync(made.storage.list(["plugin", "notifications", "group"]));
+    assert.deepEqual(groups, []);
+    await made.close();
+  });
+
+  it("a portal that is erased is parked no longer", async () => {
+    const made = await notifier();
+    await made.install(2);
+    await made.park(0, 2);
+    await made.time.elapse(MINUTE);
+    made.news();
+    for (const number of [0, 1]) await made.app.admin.forget(memberIdOf(number), OPERATOR);
+    await made.time.elapse(6 * MINUTE);
+    assert.deepEqual(made.news(), ["resolved 2 portals are no longer parked in upgrade 3"]);
+    await made.close();
+  });
+
+  it("a problem that comes back is a new one, with new ids", async () => {
+    const made = await notifier();
+    await made.install(1);
+    await made.park(0, 1);
+    await made.time.elapse(MINUTE);
+    await made.retry(0, 1);
+    await made.time.elapse(6 * MINUTE);
+    await made.send(made.portal(1).install(2));
+    await made.park(1, 2);
+    await made.time.elapse(MINUTE);
+    assert.deepEqual(made.news(), [
+      ...["firing 1 portal is parked in upgrade 3", "resolved 1 portal is no longer parked in upgrade 3"],
+      "firing 1 portal is parked in upgrade 3",
+    ]);
+    assert.equal(new Set(made.sent.map(({ id }) => id)).size, 3);
+    await made.close();
+  });
+});

@@ -1,0 +1,195 @@
+import assert from "node:assert/strict";
+import { createApp, memoryStorage, type Plugin, type Storage } from "@b24/onappupdate";
+import { StorageError } from "@b24/onappupdate/errors";
+import type { Entry } from "@b24/onappupdate/storage";
+import { notifications } from "@b24/onappupdate/notifications";
+import { recordingLogger, trustAll } from "../../../support/app.ts";
+import { describe, it } from "../../../support/test.ts";
+import { virtualTime } from "../../../support/time.ts";
+import { HOUR, MINUTE, notifier, SECOND } from "./_notifier.ts";
+
+describe("notifications of what is watched", () => {
+  it("no event for long, and that they come again", async () => {
+    const made = await notifier({ options: { nothingReceivedMs: 6 * HOUR } });
+    await made.install(1);
+    await made.time.elapse(6 * HOUR - 2 * MINUTE);
+    assert.deepEqual(made.news(), []);
+    await made.time.elapse(5 * MINUTE);
+    const start = new Date(made.time.now() - 6 * HOUR - 3 * MINUTE).toISOString();
+    assert.deepEqual(made.news(), [
+      `firing No event has been received since ${start.slice(0, 10)} ${start.slice(11, 16)} UTC`,
+    ]);
+    await made.install(1);
+    await made.time.elapse(6 * MINUTE);
+    assert.deepEqual(made.news(), ["resolved Events are received again"]);
+    await made.close();
+  });
+
+  it("the storage fails: each process says so by itself, and that it works again", async () => {
+    const time = virtualTime();
+    const storage = memoryStorage({ clock: time.now });
+    let isDown = false;
+    const failing = failingStorage(storage, () => isDown);
+    const made = await notifier({ world: { time, storage: failing }, channels: ["chat", "mail"] });
+    await made.install(1);
+    isDown = true;
+    let isRefused = true;
+    made.behavior = ({ channel }) => {
+      if (channel === "mail" && isRefused) throw new Error("down, too");
+    };
+    await time.elapse(2 * MINUTE);
+    assert.deepEqual(made.news(), ["firing The storage fails"]);
+    assert.equal(made.sent[0]!.message.severity, "critical");
+    isRefused = false;
+    await time.elapse(2 * MINUTE);
+    assert.deepEqual(made.news(), ["mail: firing The storage fails"]);
+    await time.elapse(HOUR);
+    assert.deepEqual(made.news(), []);
+    isDown = false;
+    await time.elapse(2 * MINUTE);
+    assert.deepEqual(made.news(), ["resolved The storage works again", "mail: resolved The storage works again"]);
+    assert.equal(new Set(made.sent.map(({ id }) => id)).size, 4);
+    await made.close();
+  });
+
+  it("a failure of the storage that is over soon is not told", async () => {
+    const time = virtualTime();
+    let isDown = false;
+    const storage = failingStorage(memoryStorage({ clock: time.now }), () => isDown);
+    const made = await notifier({ world: { time, storage }, options: { groupWaitMs: MINUTE } });
+    await made.install(1);
+    isDown = true;
+    await time.elapse(40 * SECOND);
+    isDown = false;
+    await time.elapse(10 * MINUTE);
+    assert.deepEqual(made.news(), []);
+    await made.close();
+  });
+
+  it("events that are refused, messages that are dropped and registrations that drift, in numbers", async () => {
+    const { counts, tick, sent } = await harness();
+    for (const memberId of ["a", "b", "b"]) {
+      counts.portalChecked!({
+        memberId,
+        isRaised: false,
+        problems: [{ code: "registrations", message: "events X: missing" }],
+      });
+    }
+    counts.portalChecked!({ memberId: "c", isRaised: false, problems: [{ code: "payment", message: "unpaid" }] });
+    counts.outboxDropped!({ plugin: "mirror", count: 3, reason: "full" });
+    counts.outboxDropped!({ plugin: "notifications", count: 3, reason: "full" });
+    for (let i = 0; i < 9; i++) counts.eventRejected!({ status: 403, error: new Error("no") });
+    counts.eventRejected!({ status: 400, error: new Error("no") });
+    await tick(MINUTE);
+    await tick(MINUTE);
+    assert.deepEqual(sent.splice(0).toSorted(), [
+      "firing 3 messages of plugin mirror dropped",
+      "firing Registrations of 2 portals differed from the declaration",
+    ]);
+    counts.eventRejected!({ status: 403, error: new Error("no") });
+    await tick(MINUTE);
+    await tick(MINUTE);
+    assert.deepEqual(sent.splice(0), ["firing 10 events refused as not authentic"]);
+    for (let i = 0; i < 40; i++) await tick(MINUTE);
+    assert.deepEqual(sent.splice(0), ["resolved Events are no longer refused as not authentic"]);
+    for (let i = 0; i < 5 * 60; i++) await tick(MINUTE);
+    assert.deepEqual(sent, []);
+  });
+});
+
+/** Returns the observers of a notifier in an app without portals, whose time passes with ticks. */
+async function harness(): Promise<{
+  readonly counts: NonNullable<Plugin["observe"]>;
+  readonly tick: (ms: number) => Promise<void>;
+  readonly sent: string[];
+}> {
+  let now = 1_785_300_000_000;
+  const sent: string[] = [];
+  const plugin = notifications({
+    channels: [{ name: "chat", send: ({ status, title }) => Promise.resolve(void sent.push(`${status} ${title}`)) }],
+  });
+  const storage = memoryStorage({ clock: () => now });
+  const app = createApp({ storage, clock: () => now, tickEveryMs: false, logger: recordingLogger().logger })
+    .use(trustAll).use(plugin);
+  await app.tick();
+  return {
+    ...{ counts: plugin.observe!, sent },
+    tick: async (ms) => {
+      now += ms;
+      await app.tick();
+    },
+  };
+}
+
+/** Returns a storage whose calls fail while `isDown` returns true. */
+function failingStorage(storage: Storage, isDown: () => boolean): Storage {
+  const check = (): void => {
+    if (isDown()) throw new StorageError("the storage is down");
+  };
+  return {
+    ...storage,
+    get: async (...args) => (check(), await storage.get(...args)),
+    put: async (...args) => (check(), await storage.put(...args)),
+    delete: async (...args) => (check(), await storage.delete(...args)),
+    write: async (...args) => (check(), await storage.write!(...args)),
+    list: async function* <T>(...args: Parameters<Storage["list"]>): AsyncGenerator<Entry<T>> {
+      check();
+      yield* storage.list<T>(...args);
+    },
+  };
+}
+
+describe("heartbeat", () => {
+  const URL = "https://hc.example/ping/s3cret";
+
+  it("is called while the notifier works, by one of two processes, and not while the storage fails", async () => {
+    const time = virtualTime();
+    let isDown = false;
+    const kept = {
+      ...failingStorage(memoryStorage({ clock: time.now }), () => isDown),
+      close: () => Promise.resolve(),
+    };
+    const calls: string[] = [];
+    const fetch: typeof globalThis.fetch = (input) => {
+      calls.push(String(input));
+      return Promise.resolve(new Response("ok"));
+    };
+    const options = { heartbeat: { url: URL, everyMs: MINUTE } };
+    const both = [0, 1].map(() => notifier({ world: { time, storage: kept }, app: { fetch }, options }));
+    const [one, other] = await Promise.all(both);
+    await time.elapse(10 * MINUTE - SECOND);
+    assert.equal(calls.length, 10);
+    assert.equal(calls[0], URL);
+    isDown = true;
+    await time.elapse(10 * MINUTE);
+    assert.equal(calls.length, 10);
+    isDown = false;
+    await time.elapse(MINUTE);
+    assert.equal(calls.length, 11);
+    await one!.close();
+    await other!.close();
+  });
+
+  it("that is not accepted is logged without its address", async () => {
+    const { logger, lines } = recordingLogger();
+    let answer = (): Response => new Response("no", { status: 500 });
+    const made = await notifier({
+      app: { logger, fetch: () => Promise.resolve(answer()) },
+      options: { heartbeat: { url: URL } },
+    });
+    await made.time.elapse(SECOND);
+    answer = () => {
+      throw new TypeError(`cannot connect to ${URL}`);
+    };
+    await made.time.elapse(MINUTE);
+    const failed = lines.map((line) => JSON.parse(line)).filter(({ event }) =>
+      event === "notifications.heartbeat_failed"
+    );
+    assert.deepEqual(failed.map(({ message, status }) => [message, status]), [
+      ["heartbeat not accepted", 500],
+      ["heartbeat not sent", undefined],
+    ]);
+    assert(!lines.join().includes("s3cret"));
+    await made.close();
+  });
+});
