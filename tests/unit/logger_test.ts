@@ -194,13 +194,11 @@ describe("coreLogger()", () => {
     }]]);
   });
 
-  it("passes a DOMException on, whose redacted copy has no code that can be read", () => {
+  it("passes a DOMException on, whose accessors work on the original only", () => {
     const { logger, lines } = recording();
     coreLogger(logger).error("x", { event: "x.failed", err: new DOMException("it took too long", "TimeoutError") });
-    const [[level, message, fields] = []] = lines as [string, string, { readonly err: Error }][];
-    assert.deepEqual([level, message, fields?.err.name, fields?.err.message], [
-      ...["error", "x", "TimeoutError", "it took too long"],
-    ]);
+    const err = { name: "TimeoutError", code: 23, message: "it took too long" };
+    assert.deepEqual(lines, [["error", "x", { event: "x.failed", err }]]);
   });
 
   it("ends a circle of causes", () => {
