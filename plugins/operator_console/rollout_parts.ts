@@ -14,7 +14,7 @@ export function isStopped({ waitsFor }: RolloutStatus): boolean {
 
 /** Returns the state of a rollout as a label. */
 export function rolloutLabel({ t }: PageContext, rollout: RolloutStatus): Html {
-  const state = rollout.state === "running" && isStopped(rollout) ? "paused" : rollout.state;
+  const state = isStopped(rollout) ? "paused" : rollout.state;
   return markup`<span class="badge badge-rollout-${state}">${t(`rollout.state.${state}`)}</span>`;
 }
 
@@ -95,11 +95,11 @@ function sizeOf({ t, number }: PageContext, { portals, percent }: RolloutStageSt
 /** Returns the actions on a rollout that make sense now. */
 export function rolloutActions(ctx: PageContext, rollout: RolloutStatus): Html | "" {
   const { target, state, stages } = rollout;
-  if (state !== "running") return "";
+  if (state !== "running" && !isStopped(rollout)) return "";
   const hasNext = stages.some((stage) => stage.state === "later");
   return actions(
     isStopped(rollout) ? actionLink(ctx, "resumeRollout", { target }) : actionLink(ctx, "pauseRollout", { target }),
-    hasNext ? actionLink(ctx, "promoteRollout", { target }) : "",
+    state === "running" && hasNext ? actionLink(ctx, "promoteRollout", { target }) : "",
     actionLink(ctx, "abortRollout", { target }),
   );
 }
