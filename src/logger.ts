@@ -19,11 +19,12 @@ export type LogFields = Readonly<Record<string, unknown>>;
  */
 export interface Logger {
   /**
-   * False if `debug` drops all lines: it is not called then, and each event costs less. Read once, by `createApp()`.
+   * False, or a function that returns it, if `debug` drops all lines: it is not called then, and each event costs less. Read
+   * once, by `createApp()`. Loggers of winston have such a function.
    *
    * @default true
    */
-  readonly isDebugEnabled?: boolean;
+  readonly isDebugEnabled?: boolean | (() => boolean);
   /** Details for debugging: events accepted, duplicates, verifications, leases, schedule entries. */
   readonly debug: (message: string, fields?: LogFields) => void;
   /** Normal events: the app started, an event was accepted, a portal was upgraded. */
@@ -213,9 +214,14 @@ function loggedValue(key: string, value: unknown, path: readonly unknown[]): unk
   return loggedFields(value as LogFields, [...path, value]);
 }
 
+function logsDebug(logger: Logger): boolean {
+  // Called on the logger: a method may need it.
+  return typeof logger.isDebugEnabled === "function" ? logger.isDebugEnabled() : logger.isDebugEnabled ?? true;
+}
+
 /** Returns `logger` with `fields` added to each of its lines; fields of a line win. */
 export function withFields(logger: Logger, fields: LogFields): Logger {
-  const { isDebugEnabled = true } = logger;
+  const isDebugEnabled = logsDebug(logger);
   return {
     isDebugEnabled,
     debug: isDebugEnabled ? (message, more) => logger.debug(message, { ...fields, ...more }) : ignore,
@@ -237,7 +243,7 @@ export function coreLogger(logger: Logger): Logger {
       // A logger that fails cannot report that.
     }
   };
-  const { isDebugEnabled = true } = logger;
+  const isDebugEnabled = logsDebug(logger);
   const debug = isDebugEnabled ? safe("debug") : ignore;
   return { isDebugEnabled, debug, info: safe("info"), warn: safe("warn"), error: safe("error") };
 }

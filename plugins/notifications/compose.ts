@@ -95,7 +95,7 @@ export function composeForCustomer(
   const kind = blockedOn === undefined ? "portal_upgraded" : "portal_blocked";
   return {
     ...{ kind, status: "firing", severity: KINDS[kind].severity, lines: [], language },
-    title: blockedOn === undefined ? customer.upgraded : customer.blocked(blockedOn),
+    title: blockedOn === undefined ? customer.upgraded() : customer.blocked(blockedOn),
     portals: { shown: [portal], total: 1 },
     ...(blockedOn !== undefined && { blockedOn }),
   };

@@ -64,8 +64,12 @@ export function actions(...buttons: readonly (Html | "")[]): Html | "" {
 
 /** Returns a number of milliseconds ago in words, with the time. */
 export function ago(ctx: PageContext, at: number): Html {
-  const passed = ctx.now - at;
-  return markup`<span class="ago">${ctx.t("parts.ago", { duration: ctx.duration(Math.max(passed, 0)) })}</span>`;
+  const passed = Math.max(ctx.now - at, 0);
+  // The largest unit says enough.
+  const unit = [86_400_000, 3_600_000, 60_000, 1000].find((size) => passed >= size) ?? 1;
+  return markup`<span class="ago">${
+    ctx.t("parts.ago", { duration: ctx.duration(Math.floor(passed / unit) * unit) })
+  }</span>`;
 }
 
 /** Returns a place in code: upgrade and step. */

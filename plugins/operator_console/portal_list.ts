@@ -7,8 +7,10 @@ import type { PageContext } from "./page.ts";
 /** Returns the version of a portal, and its target if that is another one. */
 export function versionText({ t }: PageContext, { version, target }: Pick<Portal, "version" | "target">): Html {
   const from = version ?? t("parts.unknown");
-  if (target === undefined || target === version) return markup`${from}`;
-  return markup`${from} <span class="arrow" aria-label="${t("portals.to")}">→</span> ${target}`;
+  if (target === undefined || target === version) return markup`<span class="version">${from}</span>`;
+  return markup`<span class="version">${from} <span class="arrow" aria-label="${
+    t("portals.to")
+  }">→</span> ${target}</span>`;
 }
 
 /** Returns why a portal is where it is; nothing if there is nothing to say. */

@@ -161,6 +161,18 @@ describe("coreLogger()", () => {
     }
     const levels = lines.map(([level]) => level);
     assert.deepEqual(levels, [...Array(3).fill("info"), ...Array(3).fill(["debug", "info"]).flat()]);
+    // A method, as winston has it.
+    for (const level of ["info", "debug"]) {
+      const own = {
+        ...logger,
+        level,
+        isDebugEnabled(): boolean {
+          return this.level === "debug";
+        },
+      };
+      assert.equal(coreLogger(own).isDebugEnabled, level === "debug");
+      assert.equal(withFields(own, {}).isDebugEnabled, level === "debug");
+    }
     assert.deepEqual([consoleLogger(), consoleLogger({ level: "debug" })].map((one) => one.isDebugEnabled), [
       false,
       true,

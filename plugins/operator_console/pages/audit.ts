@@ -25,8 +25,11 @@ ${items.length === 0 ? empty(t("audit.empty"), t("audit.empty.text")) : rows(ctx
 
 function filters(ctx: PageContext): Html {
   const { t, params: { query } } = ctx;
+  const isFiltered = ["by", "action", "memberId", "batchId"].some((name) => query[name] !== undefined);
   const actions = AUDITED_ACTIONS.map((action) => [action, t(`audit.action.${action}`)] as const);
-  return markup`<search><form class="filters" method="get" action="${ctx.href("/audit")}"><div class="filter-fields">${
+  return markup`<search><form class="filters" method="get" action="${ctx.href("/audit")}"><details${
+    isFiltered ? markup` open` : ""
+  }><summary>${t("parts.filter")}</summary><div class="filter-fields">${
     textField({ name: "by", label: t("parts.by"), value: query.by ?? "", maxLength: 100 })
   }${
     selectField({ name: "action", label: t("audit.action"), value: query.action ?? "" }, [
@@ -38,7 +41,7 @@ function filters(ctx: PageContext): Html {
   }
 <p class="actions"><button class="primary">${t("parts.show")}</button> ${
     link(ctx, t("parts.clear"), "/audit")
-  }</p></div></form></search>`;
+  }</p></div></details></form></search>`;
 }
 
 function rows(ctx: PageContext, items: readonly AuditEntry[]): Html {
@@ -54,7 +57,7 @@ function rows(ctx: PageContext, items: readonly AuditEntry[]): Html {
         cell: ({ memberId }) =>
           memberId === undefined
             ? t("audit.app")
-            : link(ctx, markup`<code class="member">${memberId}</code>`, `/portals/${memberId}`),
+            : link(ctx, markup`<code title="${memberId}">${memberId.slice(0, 8)}…</code>`, `/portals/${memberId}`),
       },
       { head: t("parts.by"), cell: ({ by }) => by },
       { head: t("parts.reason"), cell: ({ reason }) => reason },

@@ -59,7 +59,7 @@ export const HEALTH: AnyPage = page<Health>({
         data.pause === undefined ? actionLink(ctx, "pause") : actionLink(ctx, "resume"),
         actionLink(ctx, "recount"),
       )
-    }<div class="columns"><div class="column">${
+    }<div class="columns columns-even"><div class="column">${
       card({ id: "figures", title: t("health.figures"), isLive: true, content: figures(ctx, data) })
     }</div><div class="column">${
       card({ id: "upgrades", title: t("health.upgrades"), isLive: true, content: upgradeTable(ctx, data.upgrades) })
@@ -68,7 +68,9 @@ export const HEALTH: AnyPage = page<Health>({
 });
 
 /** A figure, and whether somebody should look at it. */
-type Figure = readonly [name: string, value: Html | string, isGood: boolean];
+type Figure = readonly [name: string, value: Html | string, verdict: Verdict];
+
+type Verdict = "ok" | "note" | "look";
 
 function figures(ctx: PageContext, data: Health): Html {
   const { t, number, now } = ctx;
@@ -79,30 +81,35 @@ function figures(ctx: PageContext, data: Health): Html {
     .reduce((sum, { count }) => sum + count, 0);
   const size = ({ count, hasMore }: Size): string => hasMore ? t("health.atLeast", { count }) : number(count);
   const isLate = countedAt === undefined || now - countedAt > LATE_MS;
+  const good = (isGood: boolean): Verdict => isGood ? "ok" : "look";
   const list: readonly Figure[] = [
     [
       t("health.work"),
       pause === undefined ? t("health.work.runs") : t("health.work.paused", { ...pause, since: "" }),
-      pause === undefined,
+      pause === undefined ? "ok" : "look",
     ],
     [
       t("health.ticks"),
       countedAt === undefined
         ? counts.length === 0 ? t("parts.none") : t("health.ticks.none")
         : markup`${ago(ctx, countedAt)}${isLate ? markup`<br>${t("health.ticks.late")}` : ""}`,
-      !isLate || counts.length === 0,
+      !isLate || counts.length === 0 ? "ok" : "look",
     ],
-    [t("health.parked"), link(ctx, number(sum("parked")), "/portals", { status: "parked" }), sum("parked") === 0],
-    [t("health.blocked"), link(ctx, number(sum("blocked")), "/portals", { status: "blocked" }), true],
-    [t("health.unreadable"), link(ctx, number(unknown), "/portals", { blockedOn: "version" }), unknown === 0],
-    [t("health.unverified"), link(ctx, size(unverified), "/unverified"), !unverified.hasMore],
-    [t("health.waiting"), link(ctx, size(waiting), "/outbox"), !waiting.hasMore],
-    [t("health.dead"), link(ctx, size(dead), "/outbox", { state: "dead" }), dead.count === 0],
+    [t("health.parked"), link(ctx, number(sum("parked")), "/portals", { status: "parked" }), good(sum("parked") === 0)],
+    [
+      t("health.blocked"),
+      link(ctx, number(sum("blocked")), "/portals", { status: "blocked" }),
+      sum("blocked") === 0 ? "ok" : "note",
+    ],
+    [t("health.unreadable"), link(ctx, number(unknown), "/portals", { blockedOn: "version" }), good(unknown === 0)],
+    [t("health.unverified"), link(ctx, size(unverified), "/unverified"), good(!unverified.hasMore)],
+    [t("health.waiting"), link(ctx, size(waiting), "/outbox"), good(!waiting.hasMore)],
+    [t("health.dead"), link(ctx, size(dead), "/outbox", { state: "dead" }), good(dead.count === 0)],
   ];
   return markup`<ul class="figures">${
-    list.map(([name, value, isGood]) =>
-      markup`<li class="figure"><span class="badge badge-figure-${isGood ? "good" : "bad"}">${
-        t(isGood ? "health.ok" : "health.look")
+    list.map(([name, value, verdict]) =>
+      markup`<li class="figure"><span class="badge badge-figure-${verdict}">${
+        t(`health.${verdict}`)
       }</span><span class="figure-name">${name}</span><span class="figure-value">${value}</span></li>`
     )
   }</ul><p class="soft">${t("health.doctor")}</p>`;

@@ -127,7 +127,9 @@ function rows(ctx: PageContext, items: readonly Portal[]): Html {
       { head: t("parts.state"), cell: ({ state }) => badge(ctx, state) },
       { head: t("parts.version"), cell: (portal) => versionText(ctx, portal) },
       { head: t("portals.reason"), cell: (portal) => reasonOf(ctx, portal) },
-      { head: t("portals.next"), cell: (portal) => nextOf(ctx, portal) },
+      ...(items.some((portal) => nextOf(ctx, portal) !== undefined)
+        ? [{ head: t("portals.next"), cell: (portal: Portal) => nextOf(ctx, portal) }]
+        : []),
     ],
     rows: items,
   });

@@ -23,9 +23,13 @@ export const ROLLOUT: AnyPage = page<RolloutView>({
     if (rollout === undefined) {
       return markup`${empty(t("rollout.empty"), t("rollout.empty.text"))}${chooser(ctx)}`;
     }
-    return markup`<div id="state" data-live><p class="lead">${rolloutLabel(ctx, rollout)} <span class="soft">${
+    return markup`<section class="card" aria-label="${
+      t("batches.progress")
+    }"><div id="state" data-live><p class="lead">${rolloutLabel(ctx, rollout)} <span class="soft">${
       t("rollout.began")
-    } ${ago(ctx, rollout.startedAt)}</span></p>${rolloutProgress(ctx, rollout)}</div>${rolloutActions(ctx, rollout)}
+    } ${ago(ctx, rollout.startedAt)}</span></p>${rolloutProgress(ctx, rollout)}</div>${
+      rolloutActions(ctx, rollout)
+    }</section>
 <div class="columns columns-main"><div class="column">${
       rollout.stages.length === 0
         ? ""
@@ -81,7 +85,10 @@ function options(ctx: PageContext, { options, startedAt }: RolloutStatus): Html 
   const { pauseWhen: { failed = 3, percent = 0 }, concurrency, window, first, hold } = options;
   return facts([
     [t("rollout.began"), ctx.time(startedAt)],
-    [t("rollout.pauseWhen"), t("rollout.pauseWhen.value", { failed, percent })],
+    [
+      t("rollout.pauseWhen"),
+      percent === 0 ? t("parts.portals", { count: failed }) : t("rollout.pauseWhen.value", { failed, percent }),
+    ],
     [t("rollout.concurrency"), number(concurrency)],
     [
       t("rollout.window"),

@@ -17,7 +17,7 @@ export const UNVERIFIED: AnyPage = page<UnverifiedPage>({
     const { t } = ctx;
     if (items.length === 0) return empty(t("unverified.empty"), t("unverified.empty.text"));
     const events = items.flatMap(({ events }) => events);
-    return markup`<div class="columns"><div class="column">${
+    return markup`<div class="columns columns-even"><div class="column">${
       card({ id: "numbers", title: t("unverified.numbers"), content: numbers(ctx, items, next !== undefined) })
     }${
       card({
