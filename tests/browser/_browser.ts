@@ -3,7 +3,7 @@ import { existsSync } from "node:fs";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import type { App } from "@b24/onappupdate";
-import { operatorConsole, type OperatorConsoleOptions } from "@b24/onappupdate/operator-console";
+import { type OperatorConsole, operatorConsole, type OperatorConsoleOptions } from "@b24/onappupdate/operator-console";
 import { getRequestListener } from "@hono/node-server";
 import { type Browser, type BrowserContext, type BrowserContextOptions, chromium, type Page } from "playwright-core";
 import { passwordHash } from "../../src/cli/password.ts";
@@ -22,20 +22,23 @@ export interface ServedConsole {
 
 /** Serves a console of an app that has not started yet. */
 export async function serveConsole(app: App, options: Partial<OperatorConsoleOptions> = {}): Promise<ServedConsole> {
-  let answer: ((request: Request, ...platform: unknown[]) => Promise<Response>) | undefined;
-  const listener = getRequestListener((request, platform) => answer!(request, platform), {
+  // The origin of the console has the port of its server.
+  const served: Partial<OperatorConsole> = {};
+  const listener = getRequestListener((request, platform) => served.fetch!(request, platform), {
     overrideGlobalObjects: false,
   });
   const server = createServer(listener);
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
   const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
   const hash = await passwordHash(PASSWORD, new Uint8Array(16).fill(7));
-  const { fetch } = operatorConsole({
-    ...{ app, origin: url, logger: quietLogger },
-    guard: { users: [{ name: "ada", passwordHash: hash, role: "operate" }] },
-    ...options,
-  });
-  answer = fetch;
+  Object.assign(
+    served,
+    operatorConsole({
+      ...{ app, origin: url, logger: quietLogger },
+      guard: { users: [{ name: "ada", passwordHash: hash, role: "operate" }] },
+      ...options,
+    }),
+  );
   return {
     url,
     close: async () => {

@@ -84,7 +84,7 @@ async function handleIncident(
   await page.waitForURL(/\/act\/startBatch/);
   assert.match(await page.locator("main").innerText(), /40 portals match now/);
   await write(page, "Reason", REASON);
-  await press(page, "Confirm: Act on all that match");
+  await press(page, "Confirm: Retry (40 portals)");
   await page.waitForURL(/\/portals\?fingerprint=/);
   assert.match(await page.locator("main").innerText(), /Started for 40 portals/);
 
