@@ -116,7 +116,7 @@ export async function consoleScene(
   }
   now = SCENE_TIME - 20 * 60_000;
   await app.tick();
-  await operate(app, { storage, parked, ids, mark });
+  await operate(app, { retried: failing[1]!, ids, mark });
   await receiveUnverified(app, mark);
   await outbox.put();
   now = SCENE_TIME - 60_000;
@@ -244,12 +244,7 @@ async function storeSnapshots(storage: Storage, portals: number): Promise<void> 
 /** What operators have done. */
 async function operate(
   app: App,
-  { parked, ids, mark }: {
-    readonly storage: Storage;
-    readonly parked: string;
-    readonly ids: readonly string[];
-    readonly mark: string;
-  },
+  { retried, ids, mark }: { readonly retried: string; readonly ids: readonly string[]; readonly mark: string },
 ): Promise<void> {
   const { admin } = app;
   await admin.noteAction({ ...IVAN, action: "export", details: { list: "portals", format: "csv" } });
@@ -262,7 +257,7 @@ async function operate(
     expect: 1000,
   });
   await app.tick();
-  await admin.retry(parked, { ...ADA, reason: `${ADA.reason}${mark}` });
+  await admin.retry(retried, { ...ADA, reason: `${ADA.reason}${mark}` });
   await app.tick();
 }
 

@@ -258,6 +258,7 @@ main > p { max-width: 46rem; }
 .entry-bad .message { color: var(--bad); display: block; }
 .plan { display: grid; gap: var(--s1); margin-top: var(--s2); list-style: decimal inside; }
 .figures { display: grid; }
+main > .soft { margin-bottom: var(--s4); }
 .figure { display: grid; grid-template-columns: 7rem minmax(0, 3fr) minmax(0, 2fr); gap: var(--s3); align-items: baseline; padding: var(--s2) 0; border-top: 1px solid var(--line); }
 .figure:first-child { border-top: 0; }
 .figure .badge { justify-self: start; }

@@ -12,7 +12,6 @@ export const PORTAL_TEXTS = {
   "portal.unverified": { en: "Waiting for verification", ru: "Ждут проверки" },
   "portal.facts": { en: "Facts", ru: "Сведения" },
   "portal.failure": { en: "Last failure", ru: "Последний сбой" },
-  "portal.blocked": { en: "Blocked", ru: "Заблокирован" },
   "portal.since": { en: "Since", ru: "С" },
   "portal.nextTry": { en: "Next attempt", ru: "Следующая попытка" },
   "portal.nextTry.none": { en: "none by itself", ru: "сама не начнётся" },
