@@ -42,7 +42,7 @@ export interface ConsoleLoggerOptions {
    *
    * @default "info"
    */
-  readonly level?: typeof LEVELS[number];
+  readonly level?: "debug" | "info" | "warn" | "error";
 }
 
 const LEVELS = ["debug", "info", "warn", "error"] as const;
