@@ -90,7 +90,7 @@ async function handleIncident(
 
   await press(page, "Rollout");
   await page.waitForURL(`${url}/rollout`);
-  await press(page, "Resume the rollout");
+  await press(page, "Resume");
   await page.waitForURL(/\/act\/resumeRollout/);
   await write(page, "Reason", REASON);
   await press(page, "Confirm: Resume the rollout");
