@@ -33,6 +33,7 @@ const overlay = {
 const optionalPeers: Readonly<Record<string, string>> = {
   "@bitrix24/b24jssdk": "^2.2.0",
   "@hono/node-server": "^2.0.0",
+  "@opentelemetry/api": "^1.9.0",
   "hono": "^4.0.0",
   "nodemailer": "^10.0.0",
 };

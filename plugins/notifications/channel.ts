@@ -6,7 +6,7 @@ import type { NotificationMessage } from "./message.ts";
 export interface SendOptions {
   /** Aborted if the delivery takes too long, or the app closes. */
   readonly signal: AbortSignal;
-  /** The id of the notification, the same each time that it is sent. Letters, digits, `-`, `_` and `:`. */
+  /** The id of the notification, the same each time that it is sent: one line, which may contain the name of the channel. */
   readonly id: string;
 }
 

@@ -8,6 +8,7 @@ import { SENTENCES, type Sentences } from "./sentences.ts";
 
 /** The group of a notification, as the option `link` gets it. */
 export interface LinkedGroup extends GroupLabels {
+  /** The kind of its notifications. */
   readonly kind: NotificationKind;
 }
 
@@ -95,7 +96,7 @@ export function composeForCustomer(
   const kind = blockedOn === undefined ? "portal_upgraded" : "portal_blocked";
   return {
     ...{ kind, status: "firing", severity: KINDS[kind].severity, lines: [], language },
-    title: blockedOn === undefined ? customer.upgraded : customer.blocked(blockedOn),
+    title: blockedOn === undefined ? customer.upgraded() : customer.blocked(blockedOn),
     portals: { shown: [portal], total: 1 },
     ...(blockedOn !== undefined && { blockedOn }),
   };

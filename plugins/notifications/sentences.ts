@@ -19,10 +19,10 @@ type Title = (facts: Facts) => string;
 export interface Sentences {
   /** Titles for operators. `resolved` is never used of kinds without an end. */
   readonly titles: Readonly<Record<NotificationKind, { readonly firing: Title; readonly resolved: Title }>>;
-  /** Titles for customers: they get no ids, errors or numbers. */
+  /** Titles for customers, with the name of the app if it is known: they get no ids, errors or numbers. */
   readonly customer: {
-    readonly upgraded: string;
-    readonly blocked: (on: BlockedReason) => string;
+    readonly upgraded: (app?: string) => string;
+    readonly blocked: (on: BlockedReason, app?: string) => string;
   };
   readonly lines: {
     readonly error: (message: string) => string;
@@ -103,14 +103,16 @@ const EN: Sentences = {
     },
   },
   customer: {
-    upgraded: "The app was updated",
-    blocked: (on) =>
-      ({
-        payment: "The app cannot continue its update: it needs a payment",
-        scope: "The app cannot continue its update: it needs permissions",
-        administrator: "The app cannot continue its update: an administrator has to open it",
-        confirmation: "The app cannot continue its update: an administrator has to confirm its request",
-      } as Partial<Record<BlockedReason, string>>)[on] ?? "The app cannot continue its update",
+    upgraded: (app = "The app") => `${app} was updated`,
+    blocked: (on, app = "The app") => {
+      const needs: Partial<Record<BlockedReason, string>> = {
+        payment: ": it needs a payment",
+        scope: ": it needs permissions",
+        administrator: ": an administrator has to open it",
+        confirmation: ": an administrator has to confirm its request",
+      };
+      return `${app} cannot continue its update${needs[on] ?? ""}`;
+    },
   },
   lines: {
     error: (message) => `Error: ${message}`,
@@ -141,12 +143,12 @@ const RU: Sentences = {
       resolved: (facts) => `Обновлено порталов: ${atLeast(facts)}`,
     },
     rollout_paused: {
-      firing: ({ target }) => `Выкладка ${target} приостановлена`,
-      resolved: ({ target }) => `Выкладка ${target} больше не приостановлена`,
+      firing: ({ target }) => `Выпуск ${target} приостановлен`,
+      resolved: ({ target }) => `Выпуск ${target} больше не приостановлен`,
     },
     rollout_finished: {
-      firing: ({ target }) => `Выкладка ${target} завершена`,
-      resolved: ({ target }) => `Выкладка ${target} завершена`,
+      firing: ({ target }) => `Выпуск ${target} завершён`,
+      resolved: ({ target }) => `Выпуск ${target} завершён`,
     },
     verification_refused: {
       firing: (facts) => `Отклонено неподлинных событий: ${atLeast(facts)}`,
@@ -182,14 +184,16 @@ const RU: Sentences = {
     },
   },
   customer: {
-    upgraded: "Приложение обновлено",
-    blocked: (on) =>
-      ({
-        payment: "Обновление приложения ждёт оплаты",
-        scope: "Обновление приложения ждёт разрешений",
-        administrator: "Обновление приложения ждёт: его должен открыть администратор",
-        confirmation: "Обновление приложения ждёт: администратор должен подтвердить запрос приложения",
-      } as Partial<Record<BlockedReason, string>>)[on] ?? "Обновление приложения не может продолжиться",
+    upgraded: (app) => `Приложение${quoted(app)} обновлено`,
+    blocked: (on, app) => {
+      const needs: Partial<Record<BlockedReason, string>> = {
+        payment: "ждёт оплаты",
+        scope: "ждёт разрешений",
+        administrator: "ждёт: его должен открыть администратор",
+        confirmation: "ждёт: администратор должен подтвердить запрос приложения",
+      };
+      return `Обновление приложения${quoted(app)} ${needs[on] ?? "не может продолжиться"}`;
+    },
   },
   lines: {
     error: (message) => `Ошибка: ${message}`,
@@ -197,10 +201,10 @@ const RU: Sentences = {
     operator: (by, reason) => `${by}: ${reason}`,
     ended: (state) =>
       ({
-        aborted: "Выкладка прекращена",
-        superseded: "Выкладку заменила более новая",
-        finished: "Выкладка завершена",
-      } as Partial<Record<string, string>>)[state] ?? `Состояние выкладки: ${state}`,
+        aborted: "Выпуск прекращён",
+        superseded: "Выпуск заменён более новым",
+        finished: "Выпуск завершён",
+      } as Partial<Record<string, string>>)[state] ?? `Состояние выпуска: ${state}`,
     failures: (count, message) => `${count} × ${message}`,
     since: (time) => `С ${time}`,
   },
@@ -208,3 +212,7 @@ const RU: Sentences = {
 
 /** The sentences of all languages. */
 export const SENTENCES: Readonly<Record<NotificationLanguage, Sentences>> = { en: EN, ru: RU };
+
+function quoted(app: string | undefined): string {
+  return app === undefined ? "" : ` «${app}»`;
+}

@@ -16,8 +16,8 @@ const MAX_LISTED = 20;
 /**
  * Returns the member_id of a portal.
  *
- * @throws {UnknownPortalError} if no portal has this domain or member_id
- * @throws {ApiError} 409, if several portals have this domain
+ * @throws {UnknownPortalError} if no portal has this member_id
+ * @throws {ApiError} 404, if no portal has or had this domain; 409, if several have or had it
  */
 export async function findPortal({ admin, portal }: OperatorApp, named: string): Promise<string> {
   if (MEMBER_ID.test(named)) {
@@ -41,13 +41,16 @@ export async function findPortal({ admin, portal }: OperatorApp, named: string):
   });
 }
 
+/** Returns the portals with a domain, then those that had it before they were renamed. */
 async function portalsWith(admin: OperatorApp["admin"], domain: string): Promise<readonly Portal[]> {
   const found: Portal[] = [];
-  let after: string | undefined;
-  do {
-    const page = await admin.portals({ domain, limit: MAX_LISTED + 1, ...(after !== undefined && { after }) });
-    found.push(...page.items);
-    after = page.next;
-  } while (after !== undefined && found.length <= MAX_LISTED);
+  for (const match of [{ domain }, { formerDomain: domain }]) {
+    let after: string | undefined;
+    do {
+      const page = await admin.portals({ ...match, limit: MAX_LISTED + 1, ...(after !== undefined && { after }) });
+      found.push(...page.items);
+      after = page.next;
+    } while (after !== undefined && found.length <= MAX_LISTED);
+  }
   return found;
 }

@@ -56,6 +56,7 @@ export const MATCH: ObjectSchema = object<PortalMatch>({
   }),
   status: optional({ type: "string", enum: PORTAL_STATES, description: "Only portals in this state" }),
   domain: optional(line(253, "Only portals with this domain")),
+  formerDomain: optional(line(253, "Only portals that had this domain before they were renamed")),
   blockedOn: optional({ type: "string", enum: BLOCKED_REASONS, description: "Only portals that are blocked on this" }),
   upgradeId: optional(line(1000, "Only portals whose last failure was in the upgrade with this id")),
   fingerprint: optional(line(100, "Only portals whose last failure has this fingerprint")),

@@ -3,6 +3,7 @@ import type { StoredPortal } from "../../mod.ts";
 import type { ErrorBody } from "../operator_api/api_error.ts";
 import type { Route } from "../operator_api/route.ts";
 import { type Action, type ActionId, ACTIONS } from "./actions.ts";
+import { facts } from "./cards.ts";
 import { badge, hiddenFields, link, textField } from "./elements.ts";
 import { type Html, markup } from "./html.ts";
 import type { PageContext } from "./page.ts";
@@ -42,23 +43,13 @@ export function actionForm(ctx: PageContext, parts: ActionFormParts): Html {
   const shown = Object.entries(fields).filter(([name]) => name !== "portal" && !asked.includes(name));
   const kept = Object.fromEntries(Object.entries(fields).filter(([name]) => !asked.includes(name)));
   return markup`${problem === undefined ? "" : problemNotice(ctx, problem)}
-<p>${t(action.about)}</p>
-<dl class="facts">
+<section class="card form-card" aria-label="${t(action.name)}"><p>${t(action.about)}</p>
 ${
-    stored === undefined ? "" : markup`
-      <dt>${t("acting.field.portal")}</dt>
-      <dd>${portalText(ctx, stored)}</dd>
-    `
+    facts([
+      [t("acting.field.portal"), stored && portalText(ctx, stored)],
+      ...shown.map(([name, value]) => [t(fieldKey(name)), valueText(ctx, name, value)] as const),
+    ])
   }
-${
-    shown.map(([name, value]) =>
-      markup`
-        <dt>${t(fieldKey(name))}</dt>
-        <dd>${valueText(ctx, name, value)}</dd>
-      `
-    )
-  }
-</dl>
 ${matched === undefined ? "" : markup`<p class="matched">${t("acting.matched", { count: matched })}</p>`}
 <form method="post" action="${ctx.href(`/act/${id}`)}" class="act">
 ${hiddenFields({ ...kept, back, expect: matched })}
@@ -69,14 +60,9 @@ ${
       ...{ maxLength: 500, isRequired: true },
     })
   }<p class="actions"><button class="${action.isDangerous ? "danger" : "primary"}"${
-    matched === 0
-      ? markup`
-        disabled
-      `
-      : ""
-  }>${t("acting.confirm", { action: t(action.name) })}</button>
-${link(ctx, t("acting.cancel"), back)}</p>
-</form>`;
+    matched === 0 ? markup` disabled` : ""
+  }>${t("acting.confirm", { action: t(action.name) })}</button> ${link(ctx, t("acting.cancel"), back)}</p>
+</form></section>`;
 }
 
 function problemNotice({ t }: PageContext, { code, message, matched }: ActionProblem): Html {

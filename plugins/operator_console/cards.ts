@@ -43,6 +43,15 @@ export function facts(list: readonly Fact[]): Html {
   }</dl>`;
 }
 
+/** Number of characters of a message in a list: pages stay below 100 KB, whatever errors say. */
+const MAX_MESSAGE = 300;
+
+/** Returns a text, or its beginning: for lists. */
+export function shortened(text: string, max = MAX_MESSAGE): string {
+  const chars = [...text.slice(0, 2 * max)];
+  return chars.length <= max ? text : `${chars.slice(0, max - 1).join("")}…`;
+}
+
 /** Returns a link to the page of an action, or nothing if the viewer may not act. It leads back to this page. */
 export function actionLink(
   ctx: PageContext,
@@ -64,8 +73,12 @@ export function actions(...buttons: readonly (Html | "")[]): Html | "" {
 
 /** Returns a number of milliseconds ago in words, with the time. */
 export function ago(ctx: PageContext, at: number): Html {
-  const passed = ctx.now - at;
-  return markup`<span class="ago">${ctx.t("parts.ago", { duration: ctx.duration(Math.max(passed, 0)) })}</span>`;
+  const passed = Math.max(ctx.now - at, 0);
+  // The largest unit says enough.
+  const unit = [86_400_000, 3_600_000, 60_000, 1000].find((size) => passed >= size) ?? 1;
+  return markup`<span class="ago">${
+    ctx.t("parts.ago", { duration: ctx.duration(Math.floor(passed / unit) * unit) })
+  }</span>`;
 }
 
 /** Returns a place in code: upgrade and step. */
@@ -74,8 +87,10 @@ export function place(
   { upgradeId, step }: { readonly upgradeId?: string | undefined; readonly step?: string | undefined },
 ): string {
   const { t } = ctx;
-  const upgrade = upgradeId === undefined ? t("parts.beforeUpgrade") : t("parts.upgrade", { id: upgradeId });
-  return step === undefined ? upgrade : `${upgrade} · ${t("parts.step", { name: step })}`;
+  const upgrade = upgradeId === undefined
+    ? t("parts.beforeUpgrade")
+    : t("parts.upgrade", { id: shortened(upgradeId, 100) });
+  return step === undefined ? upgrade : `${upgrade} · ${t("parts.step", { name: shortened(step, 100) })}`;
 }
 
 const collator = new Intl.Collator("en", { numeric: true });

@@ -24,20 +24,17 @@ export interface AreaChart {
   readonly number: (value: number) => string;
 }
 
-const WIDTH = 760;
-const HEIGHT = 240;
-/** Room for the labels of the axis, and for half a label above the highest line. */
-const LEFT = 52;
-const TOP = 10;
-const BOTTOM = 6;
+/** The plot is stretched to the size that the style gives it; its labels are not. */
+const WIDTH = 1000;
+const HEIGHT = 400;
 
 /** Returns a chart of stacked areas. */
 export function areaChart({ id, title, description, times, layers, number }: AreaChart): Html {
   const sums = times.map((_, i) => layers.reduce((sum, { values }) => sum + values[i]!, 0));
-  const top = niceCeiling(Math.max(...sums, 1));
+  const top = niceCeiling(Math.max(...sums, 4));
   const [start, end] = [times[0]!, times.at(-1)!];
-  const x = (at: number): number => round(LEFT + (at - start) / Math.max(end - start, 1) * (WIDTH - LEFT));
-  const y = (value: number): number => round(TOP + (1 - value / top) * (HEIGHT - TOP - BOTTOM));
+  const x = (at: number): number => round((at - start) / Math.max(end - start, 1) * WIDTH);
+  const y = (value: number): number => round((1 - value / top) * HEIGHT);
   const base = times.map(() => 0);
   const areas = layers.map(({ name, values }) => {
     const from = [...base];
@@ -46,13 +43,12 @@ export function areaChart({ id, title, description, times, layers, number }: Are
     const lower = times.map((at, i) => `${x(at)},${y(from[i]!)}`).reverse();
     return markup`<path class="layer ${name}" d="M${upper.join("L")}L${lower.join("L")}Z"/>`;
   });
-  const lines = [0, 0.25, 0.5, 0.75, 1].map((part) => part * top).filter(Number.isInteger).map((value) =>
-    markup`<path class="grid" d="M${LEFT},${y(value)}H${WIDTH}"/><text x="${LEFT - 8}" y="${y(value) + 4}">${
-      number(value)
-    }</text>`
-  );
-  return markup`<svg class="chart" viewBox="0 0 ${WIDTH} ${HEIGHT}" role="img" aria-labelledby="${id}-title ${id}-desc">
-<title id="${id}-title">${title}</title><desc id="${id}-desc">${description}</desc>${areas}${lines}</svg>`;
+  const scale = [1, 0.75, 0.5, 0.25, 0].map((part) => part * top);
+  const lines = scale.map((value) => markup`<path class="grid" d="M0,${y(value)}H${WIDTH}"/>`);
+  return markup`<div class="plot"><svg viewBox="0 0 ${WIDTH} ${HEIGHT}" preserveAspectRatio="none" role="img" aria-labelledby="${id}-title ${id}-desc">
+<title id="${id}-title">${title}</title><desc id="${id}-desc">${description}</desc>${areas}${lines}</svg><ul class="scale" aria-hidden="true">${
+    scale.map((value) => markup`<li>${number(value)}</li>`)
+  }</ul></div>`;
 }
 
 /** A part of a bar. */
@@ -90,10 +86,11 @@ function sumOf(parts: readonly Part[]): number {
   return parts.reduce((sum, { value }) => sum + value, 0);
 }
 
-/** Returns the lowest of 1, 2, 4, 5, 8 and 10 times a power of ten that is not below a value. */
+/** Returns the lowest number that is not below a value and whose quarters are round. */
 export function niceCeiling(value: number): number {
   const power = 10 ** Math.floor(Math.log10(value));
-  return [1, 2, 4, 5, 8, 10].map((factor) => factor * power).find((nice) => nice >= value)!;
+  const factors = power === 1 ? [4, 8, 12] : [1, 1.2, 1.6, 2, 2.4, 3.2, 4, 6, 8, 10];
+  return factors.map((factor) => Math.round(factor * power)).find((nice) => nice >= value)!;
 }
 
 function round(value: number): number {

@@ -45,7 +45,8 @@ export function frameContext({ base, language, here, params, now }: ContextParts
   };
 }
 
-function timeElement(ms: number): Html {
+function timeElement(ms: number, style?: "day"): Html {
   const iso = new Date(ms).toISOString();
+  if (style === "day") return markup`<time datetime="${iso}" data-day>${iso.slice(0, 10)}</time>`;
   return markup`<time datetime="${iso}">${iso.slice(0, 19).replace("T", " ")} UTC</time>`;
 }

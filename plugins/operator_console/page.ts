@@ -55,8 +55,8 @@ export interface PageContext {
   readonly t: (key: TextKey, values?: TextValues) => string;
   /** Returns a number as the language writes it. */
   readonly number: (value: number) => string;
-  /** Returns a time as `<time>`: in UTC, which the script replaces by the viewer's zone. */
-  readonly time: (ms: number) => Html;
+  /** Returns a time as `<time>`: in UTC, which the script replaces by the viewer's zone. `"day"`: only its date. */
+  readonly time: (ms: number, style?: "day") => Html;
   /** Returns a number of milliseconds as a text of at most two units, such as `3 min 20 s`. */
   readonly duration: (ms: number) => string;
   /** Returns an address of the console: `base`, a path such as `/portals`, and a query without its undefined members. */

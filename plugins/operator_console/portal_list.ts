@@ -1,14 +1,16 @@
 /** What lists of portals say about each. */
 import type { Portal } from "../../mod.ts";
-import { place } from "./cards.ts";
+import { place, shortened } from "./cards.ts";
 import { type Html, markup } from "./html.ts";
 import type { PageContext } from "./page.ts";
 
 /** Returns the version of a portal, and its target if that is another one. */
 export function versionText({ t }: PageContext, { version, target }: Pick<Portal, "version" | "target">): Html {
   const from = version ?? t("parts.unknown");
-  if (target === undefined || target === version) return markup`${from}`;
-  return markup`${from} <span class="arrow" aria-label="${t("portals.to")}">→</span> ${target}`;
+  if (target === undefined || target === version) return markup`<span class="version">${from}</span>`;
+  return markup`<span class="version">${from} <span class="arrow" aria-label="${
+    t("portals.to")
+  }">→</span> ${target}</span>`;
 }
 
 /** Returns why a portal is where it is; nothing if there is nothing to say. */
@@ -17,12 +19,12 @@ export function reasonOf(ctx: PageContext, { state, failure, blocked, run }: Por
   if (state === "blocked" && blocked !== undefined) {
     return markup`<span class="reason-place">${
       t("portals.waitsFor", { what: t(`blocked.${blocked.on}`) })
-    }</span> <span class="message">${blocked.message}</span>`;
+    }</span> <span class="message">${shortened(blocked.message)}</span>`;
   }
   if (failure !== undefined && state !== "current") {
-    return markup`<span class="reason-place">${
-      place(ctx, failure)
-    }</span> <span class="message">${failure.message}</span>`;
+    return markup`<span class="reason-place">${place(ctx, failure)}</span> <span class="message">${
+      shortened(failure.message)
+    }</span>`;
   }
   if (run?.current === undefined) return undefined;
   const { progress, current: { upgradeId } } = run;

@@ -94,12 +94,15 @@ function sizeOf({ t, number }: PageContext, { portals, percent }: RolloutStageSt
 
 /** Returns the actions on a rollout that make sense now. */
 export function rolloutActions(ctx: PageContext, rollout: RolloutStatus): Html | "" {
+  const { t } = ctx;
   const { target, state, stages } = rollout;
   if (state !== "running") return "";
   const hasNext = stages.some((stage) => stage.state === "later");
   return actions(
-    isStopped(rollout) ? actionLink(ctx, "resumeRollout", { target }) : actionLink(ctx, "pauseRollout", { target }),
-    hasNext ? actionLink(ctx, "promoteRollout", { target }) : "",
-    actionLink(ctx, "abortRollout", { target }),
+    isStopped(rollout)
+      ? actionLink(ctx, "resumeRollout", { target }, t("rollout.act.resume"))
+      : actionLink(ctx, "pauseRollout", { target }, t("rollout.act.pause")),
+    hasNext ? actionLink(ctx, "promoteRollout", { target }, t("rollout.act.promote")) : "",
+    actionLink(ctx, "abortRollout", { target }, t("rollout.act.abort")),
   );
 }

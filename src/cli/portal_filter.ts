@@ -13,6 +13,7 @@ export interface FilterOptions {
   readonly status?: PortalState;
   readonly version?: string;
   readonly domain?: string;
+  readonly formerDomain?: string;
   readonly blockedOn?: BlockedReason;
   readonly upgrade?: string;
   readonly error?: string;
@@ -37,6 +38,7 @@ export const SKIP_FILTER_OPTIONS: readonly OptionSpec[] = [
   { flags: "--status <state>", description: "only portals in this state", choices: PORTAL_STATES },
   { flags: "--version <version>", description: "only portals on this version, such as 2 or 2.0.0", parse: version },
   { flags: "--domain <host>", description: "only portals with this domain" },
+  { flags: "--former-domain <host>", description: "only portals that had it before a rename" },
   { flags: "--blocked-on <reason>", description: "only portals blocked on it", choices: BLOCKED_REASONS },
   { flags: "--error <fingerprint>", description: "only portals whose last failure has it" },
 ];
@@ -48,8 +50,10 @@ export const FILTER_OPTIONS: readonly OptionSpec[] = [
 ];
 
 /** Returns the filter of the operator API; empty if no option selects. */
-export function matchOf({ status, version, domain, blockedOn, upgrade, error }: FilterOptions): PortalMatch {
-  return defined({ status, version, domain, blockedOn, upgradeId: upgrade, fingerprint: error });
+export function matchOf(
+  { status, version, domain, formerDomain, blockedOn, upgrade, error }: FilterOptions,
+): PortalMatch {
+  return defined({ status, version, domain, formerDomain, blockedOn, upgradeId: upgrade, fingerprint: error });
 }
 
 /** Returns the filter as people read it: `status parked, upgrade 3`. */
@@ -57,6 +61,7 @@ export function describeMatch(match: PortalMatch): string {
   const names: Readonly<Record<keyof PortalMatch, string>> = {
     ...{ status: "status", version: "version", domain: "domain", blockedOn: "blocked on", upgradeId: "upgrade" },
     fingerprint: "error",
+    formerDomain: "former domain",
   };
   return (Object.keys(match) as (keyof PortalMatch)[]).map((name) => `${names[name]} ${match[name]}`).join(", ");
 }

@@ -21,6 +21,11 @@ export interface PortalMatch {
   readonly status?: PortalState;
   /** Only portals with this domain, as in `portal.domain`, in either case. Portals that were moved may share one. */
   readonly domain?: string;
+  /**
+   * Only portals that had this domain before they were renamed, in either case. The last three of each portal are known, until
+   * it is purged or forgotten.
+   */
+  readonly formerDomain?: string;
   /** Only portals that are blocked on this, as in `portal.blocked.on`. */
   readonly blockedOn?: BlockedReason;
   /** Only portals whose last failure was in the upgrade with this id, as in `portal.failure.upgradeId`. */

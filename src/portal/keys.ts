@@ -81,8 +81,11 @@ export function attemptKey(memberId: string, name: string): Key {
 /** Prefix of the index. Owner: `portal_index.ts`. Deleted when the record of the portal no longer names the entry. */
 export const INDEX = ["index"] as const;
 
-/** What portals are indexed by. Values are the state, the version, and so on; for `failure` the id of an upgrade. */
-export type IndexKind = "state" | "version" | "domain" | "blocked" | "failure" | "fingerprint";
+/**
+ * What portals are indexed by. Values are the state, the version, and so on; for `failure` the id of an upgrade, for `former` a
+ * domain that the portal had before a rename.
+ */
+export type IndexKind = "state" | "version" | "domain" | "former" | "blocked" | "failure" | "fingerprint";
 
 /** Prefix of the index entries of all portals with this value; of a domain, the SHA-256 of it. */
 export function indexPrefix(kind: IndexKind, value: string): Key {

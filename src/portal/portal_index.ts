@@ -1,5 +1,5 @@
 /**
- * The index: portals by state, version, domain, block and failed upgrade, so that the cost of a list depends on what it shows,
+ * The index: portals by state, version, domain, former domains, block and failed upgrade, so that the cost of a list depends on what it shows,
  * not on the number of portals.
  *
  * The record names the entries of its portal. New entries are written before the record, and old ones are deleted after it.
@@ -12,7 +12,12 @@ import { indexKey, type IndexKind, indexPrefix } from "./keys.ts";
 import { blockOf, type IndexedAs, type PortalRecord, portalState } from "./record.ts";
 
 /** All kinds of index entries. */
-export const INDEX_KINDS: readonly IndexKind[] = ["state", "version", "domain", "blocked", "failure", "fingerprint"];
+export const INDEX_KINDS: readonly IndexKind[] = [
+  ...["state", "version", "domain", "former", "blocked", "failure", "fingerprint"] as const,
+];
+
+/** Number of former domains of a portal that are indexed. */
+const MAX_FORMER = 3;
 
 /** A record that names its index entries, and the operations on those that have changed. */
 export interface Indexed {
@@ -29,28 +34,40 @@ export interface Indexed {
  */
 export async function indexed(record: PortalRecord): Promise<Indexed> {
   const { memberId, lease, indexedAs: before } = record;
-  const after = lease !== undefined && before !== undefined ? before : indexValues(record);
+  const after = lease !== undefined && before !== undefined ? before : indexValues(record, before);
   if (isIndexedAs(before, after)) return { record, added: [], removed: [] };
   const added: WriteOperation[] = [];
   const removed: WriteOperation[] = [];
   for (const kind of INDEX_KINDS) {
-    if (before?.[kind] === after[kind]) continue;
-    const [oldKey, newKey] = [await keyOf(before, kind, memberId), await keyOf(after, kind, memberId)];
-    if (newKey !== undefined) added.push({ put: newKey, value: {} });
-    if (oldKey !== undefined) removed.push({ delete: oldKey });
+    const [old, now] = [valuesOf(before, kind), valuesOf(after, kind)];
+    for (const value of now.filter((value) => !old.includes(value))) {
+      added.push({ put: await keyOf(kind, value, memberId), value: {} });
+    }
+    for (const value of old.filter((value) => !now.includes(value))) {
+      removed.push({ delete: await keyOf(kind, value, memberId) });
+    }
   }
   return { record: { ...record, indexedAs: after }, added, removed };
 }
 
 /** Returns whether both values are the same. */
 export function isIndexedAs(a: IndexedAs | undefined, b: IndexedAs | undefined): boolean {
-  return INDEX_KINDS.every((kind) => a?.[kind] === b?.[kind]);
+  return INDEX_KINDS.every((kind) => {
+    const [first, second] = [valuesOf(a, kind), valuesOf(b, kind)];
+    return first.length === second.length && first.every((value, i) => value === second[i]);
+  });
+}
+
+/** Returns the values of a kind under which a portal is in the index. */
+export function valuesOf(values: IndexedAs | undefined, kind: IndexKind): readonly string[] {
+  return [values?.[kind] ?? []].flat();
 }
 
 /** Returns the keys of the entries that a record names. */
 export async function indexKeysOf({ memberId, indexedAs }: PortalRecord): Promise<Key[]> {
-  const keys = await Promise.all(INDEX_KINDS.map((kind) => keyOf(indexedAs, kind, memberId)));
-  return keys.filter((key) => key !== undefined);
+  return await Promise.all(
+    INDEX_KINDS.flatMap((kind) => valuesOf(indexedAs, kind).map((value) => keyOf(kind, value, memberId))),
+  );
 }
 
 /** Returns the prefix of the entries of all portals with a value. */
@@ -63,13 +80,15 @@ export function comparableDomain(domain: string): string {
   return domain.toLowerCase();
 }
 
-function indexValues(record: PortalRecord): IndexedAs {
-  const { version, domain, failure } = record;
+function indexValues(record: PortalRecord, before: IndexedAs | undefined): IndexedAs {
+  const { version, failure } = record;
+  const domain = record.domain === "" ? undefined : comparableDomain(record.domain);
   return {
     state: portalState(record),
     ...defined({
       version,
-      domain: domain === "" ? undefined : comparableDomain(domain),
+      domain,
+      former: domain === undefined ? undefined : formerDomains(domain, before),
       blocked: blockOf(record)?.on,
       failure: failure?.upgradeId,
       fingerprint: failure?.fingerprint,
@@ -77,12 +96,18 @@ function indexValues(record: PortalRecord): IndexedAs {
   };
 }
 
-async function keyOf(values: IndexedAs | undefined, kind: IndexKind, memberId: string): Promise<Key | undefined> {
-  const value = values?.[kind];
-  return value === undefined ? undefined : indexKey(kind, await keyPart(kind, value), memberId);
+/** Operators still name a portal that was renamed by the domain that they know. A purged one has none. */
+function formerDomains(domain: string, before: IndexedAs | undefined): readonly string[] | undefined {
+  const former = [...new Set([...valuesOf(before, "domain"), ...valuesOf(before, "former")])]
+    .filter((other) => other !== domain).slice(0, MAX_FORMER);
+  return former.length === 0 ? undefined : former;
+}
+
+async function keyOf(kind: IndexKind, value: string, memberId: string): Promise<Key> {
+  return indexKey(kind, await keyPart(kind, value), memberId);
 }
 
 /** Keys are not encrypted, so they hold no customers' domains. */
 async function keyPart(kind: IndexKind, value: string): Promise<string> {
-  return kind === "domain" ? await digest(value) : value;
+  return kind === "domain" || kind === "former" ? await digest(value) : value;
 }

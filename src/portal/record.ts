@@ -59,8 +59,10 @@ export interface Lease {
 }
 
 /** The values under which a portal is in the index. Absent: the portal is not in the index of that kind. */
-export interface IndexedAs extends Partial<Readonly<Record<IndexKind, string>>> {
+export interface IndexedAs extends Partial<Readonly<Record<Exclude<IndexKind, "former">, string>>> {
   readonly state: PortalState;
+  /** The last domains before the present one, the latest first. */
+  readonly former?: readonly string[];
 }
 
 /** What is known of a portal's version if its first contact was no installation. */

@@ -7,7 +7,7 @@ import { once } from "node:events";
 import { type AddressInfo, connect, createServer } from "node:net";
 import { createInterface } from "node:readline";
 import { DatabaseSync } from "node:sqlite";
-import { type LibsqlClient, SCHEMA } from "../../examples/libsql_storage.ts";
+import { type LibsqlClient, SCHEMA } from "../../examples/_libsql_storage.ts";
 
 /** A database with the table in it. */
 export interface Libsql {

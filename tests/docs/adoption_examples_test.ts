@@ -1,4 +1,4 @@
-/** The converters of `examples/adopt_*.ts`, and `examples/adopt.ts`, which uses them. */
+/** The converters of `examples/adopt_*.ts`, and `examples/09_adopt.ts`, which uses them. */
 import assert from "node:assert/strict";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -6,9 +6,9 @@ import { join } from "node:path";
 import { createApp, mapped, type StoredPortal } from "@b24/onappupdate";
 import { fileStorage } from "@b24/onappupdate/file-storage";
 import { fakeBitrix24, type FakePortal, type FakeServer } from "@b24/onappupdate/testing";
-import { fromOAuthStore } from "../../examples/adopt_b24jssdk.ts";
-import { fromAccountRow, fromLocalAppAuth } from "../../examples/adopt_b24phpsdk.ts";
-import { fromCRest } from "../../examples/adopt_crest.ts";
+import { fromOAuthStore } from "../../examples/_adopt_b24jssdk.ts";
+import { fromAccountRow, fromLocalAppAuth } from "../../examples/_adopt_b24phpsdk.ts";
+import { fromCRest } from "../../examples/_adopt_crest.ts";
 import { serveStandIn } from "../../src/cli/dev/server.ts";
 import { createStandIn } from "../../src/cli/dev/stand_in.ts";
 import { CLIENT_ID, MEMBER_ID, OTHER_MEMBER_ID, quietLogger } from "../support/app.ts";
@@ -40,7 +40,7 @@ function installed(memberId: string): { readonly portal: FakePortal; readonly au
 
 let runs = 0;
 
-/** Runs `examples/adopt.ts` with a file, and resolves to the portal as it is stored then. */
+/** Runs `examples/09_adopt.ts` with a file, and resolves to the portal as it is stored then. */
 async function adopt(
   store: string,
   content: unknown,
@@ -53,7 +53,7 @@ async function adopt(
 ): Promise<{ readonly portal: StoredPortal | undefined; readonly output: string }> {
   const [file, database] = [join(folder, `${++runs}.json`), join(folder, `${runs}.db`)];
   writeFileSync(file, typeof content === "string" ? content : JSON.stringify(content));
-  const { exited, output } = run("examples/adopt.ts", {
+  const { exited, output } = run("examples/09_adopt.ts", {
     args: [store, file, ...flags],
     env: { CLIENT_ID, OAUTH_HOST: server.url, DATABASE: database, ...env },
   });
@@ -65,7 +65,7 @@ async function adopt(
   return { portal, output: output() };
 }
 
-describe("examples/adopt_crest.ts", () => {
+describe("examples/_adopt_crest.ts", () => {
   it("takes what ONAPPINSTALL brought, but no application_token", async () => {
     const { auth } = installed(MEMBER_ID);
     assert.deepEqual(fromCRest(auth as never, { version: "2" }), {
@@ -92,7 +92,7 @@ describe("examples/adopt_crest.ts", () => {
   });
 });
 
-describe("examples/adopt.ts", () => {
+describe("examples/09_adopt.ts", () => {
   it("adopts portals of the stand-in of ONAPPUPDATE_DEV", async () => {
     const standIn = createStandIn({ clientId: CLIENT_ID, events: "http://127.0.0.1:9/", page: "http://127.0.0.1:9/" });
     const { url, close } = await serveStandIn(standIn, { port: 0, host: "127.0.0.1" });
@@ -108,13 +108,13 @@ describe("examples/adopt.ts", () => {
   });
 
   it("names a file that does not exist", async () => {
-    const { exited, output } = run("examples/adopt.ts", { args: ["jsonl", join(folder, "nowhere.jsonl")] });
+    const { exited, output } = run("examples/09_adopt.ts", { args: ["jsonl", join(folder, "nowhere.jsonl")] });
     assert.equal(await exited, 2);
     assert.match(output(), /cannot read .*nowhere\.jsonl: there is no such file/);
   });
 });
 
-describe("examples/adopt_b24phpsdk.ts", () => {
+describe("examples/_adopt_b24phpsdk.ts", () => {
   it("takes the file of AppAuthFileStorage", async () => {
     const { portal: { tokens }, auth } = installed(MEMBER_ID);
     const { accessToken, refreshToken, expiresAt } = tokens();
@@ -154,7 +154,7 @@ describe("examples/adopt_b24phpsdk.ts", () => {
   });
 });
 
-describe("examples/adopt_b24jssdk.ts", () => {
+describe("examples/_adopt_b24jssdk.ts", () => {
   it("takes the store of the recipe", async () => {
     const [first, second] = [installed(MEMBER_ID), installed(OTHER_MEMBER_ID)];
     const store = Object.fromEntries([first, second].map(({ portal, auth }) => {
@@ -181,7 +181,7 @@ describe("examples/adopt_b24jssdk.ts", () => {
   });
 });
 
-describe("examples/adopt.ts", () => {
+describe("examples/09_adopt.ts", () => {
   it("says how it is called", async () => {
     const { output } = await adopt("mysql", {}, { code: 2 });
     assert.match(output, /usage: adopt\.ts jsonl\|crest\|b24phpsdk\|b24jssdk FILE/);

@@ -8,11 +8,11 @@ import {
   fakeBitrix24,
   type FakePortal,
 } from "@b24/onappupdate/testing";
-import { buildApp } from "../../examples/app.ts";
-import { buildApp as buildDealsApp } from "../../examples/deals_app.ts";
-import { type DealsService, dealsService } from "../../examples/deals_service.ts";
-import { buildApp as buildDemoApp } from "../../examples/demo_app.ts";
-import { buildApp as buildPluginApp } from "../../examples/plugin.ts";
+import { buildApp } from "../../examples/_app.ts";
+import { buildApp as buildDealsApp } from "../../examples/_deals_app.ts";
+import { type DealsService, dealsService } from "../../examples/_deals_service.ts";
+import { buildApp as buildDemoApp } from "../../examples/_demo_app.ts";
+import { buildApp as buildPluginApp } from "../../examples/06_plugin.ts";
 import { appliedUpgrades, CLIENT_ID, MEMBER_ID, post, recordingLogger } from "../support/app.ts";
 import { describe, it } from "../support/test.ts";
 import { OPERATOR } from "../support/operator.ts";
@@ -117,7 +117,7 @@ function crash({ build, events, check }: Example, pairs: number): Promise<CrashR
   });
 }
 
-it("examples/plugin.ts upgrades the portal while the chat is down", async () => {
+it("examples/06_plugin.ts upgrades the portal while the chat is down", async () => {
   const bitrix24 = fakeBitrix24({ clientId: CLIENT_ID });
   const portal = bitrix24.portal({ memberId: MEMBER_ID });
   const { logger, lines } = recordingLogger();

@@ -1,10 +1,11 @@
 import assert from "node:assert/strict";
-import { cpSync, mkdtempSync, readdirSync, rmSync } from "node:fs";
+import { cpSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fakeBitrix24 } from "@b24/onappupdate/testing";
+import { exampleOf, EXAMPLES } from "../../scripts/example.ts";
 import { CLIENT_ID, FORM, MEMBER_ID } from "../support/app.ts";
 import { root, run } from "../support/process.ts";
 import { after, before, describe, test } from "../support/test.ts";
@@ -38,42 +39,54 @@ after(() => {
 });
 
 test("every example is run by these tests", () => {
-  assert.deepEqual(readdirSync(join(root, "examples")).sort(), [
-    "adopt.ts", // run by adoption_examples_test.ts, with the next three
-    "adopt_b24jssdk.ts",
-    "adopt_b24phpsdk.ts",
-    "adopt_crest.ts",
-    "app.ts", // served by deno.ts, node.ts and hono.ts
-    "crash_everywhere.ts",
-    "deals_app.ts", // tested by crash_everywhere.ts
-    "deals_service.ts",
-    "demo.ts",
-    "demo_app.ts",
-    "deno.ts",
-    "hono.ts",
-    "libsql_storage.ts", // run by libsql_storage_test.ts
-    "node.ts",
-    "notification_channel.ts",
-    "opening.ts",
-    "plugin.ts",
+  assert.deepEqual(EXAMPLES, [
+    "01_first.ts",
+    "02_over_http.ts",
+    "03_server.ts",
+    "04_hono.ts",
+    "05_opening.ts",
+    "06_plugin.ts",
+    "07_notification_channel.ts",
+    "08_crash_everywhere.ts",
+    "09_adopt.ts", // run by adoption_examples_test.ts
+    "10_own_storage.ts", // its storage is tested by libsql_storage_test.ts, too
   ]);
+  // All other files are parts of these.
+  assert.ok(readdirSync(join(root, "examples")).every((file) => EXAMPLES.includes(file) || file.startsWith("_")));
+});
+
+test("exampleOf() finds an example by its number", () => {
+  assert.equal(exampleOf("1"), "01_first.ts");
+  assert.equal(exampleOf("01"), "01_first.ts");
+  assert.throws(() => exampleOf("99"), { message: `no example "99", wanted 1 to ${EXAMPLES.length}` });
+});
+
+test("`deno task example` lists the examples, and runs one", async () => {
+  const { output, exited } = run("scripts/example.ts");
+  assert.equal(await exited, 0, output());
+  assert.equal(output().trim().split("\n").length, EXAMPLES.length);
+  assert.match(output(), /^2 {2}over_http\.ts: The life of a portal over real HTTP$/m);
+  const first = run("scripts/example.ts", { args: ["1"] });
+  assert.equal(await first.exited, 0, first.output());
+  assert.match(first.output(), /^version of the portal: 3\.0\.0$/m);
 });
 
 for (
   const { file, onNode, path } of [
-    { file: "deno.ts", onNode: false, path: "/" },
-    { file: "node.ts", onNode: true, path: "/" },
-    { file: "hono.ts", onNode: true, path: "/b24/events" },
+    { file: "03_server.ts", onNode: false, path: "/" },
+    { file: "03_server.ts", onNode: true, path: "/" },
+    { file: "04_hono.ts", onNode: false, path: "/b24/events" },
+    { file: "04_hono.ts", onNode: true, path: "/b24/events" },
   ] as const
 ) {
-  test(`examples/${file} receives events over HTTP, refuses a forged one, and exits cleanly`, async () => {
+  test(`examples/${file} on ${onNode ? "Node" : "Deno"} receives events over HTTP, refuses a forged one, and exits cleanly`, async () => {
     const portal = bitrix24.portal({ memberId: MEMBER_ID });
     const { stop, output, printed, exited } = run(`examples/${file}`, {
       ...(onNode ? { on: node } : {}),
       env: {
         PORT: "0",
         CLIENT_ID,
-        DATABASE: join(folder, `${file}.db`),
+        DATABASE: join(folder, `${file}-${onNode}.db`),
         OAUTH_HOST: `http://127.0.0.1:${(oauthServer.address() as AddressInfo).port}`,
       },
     });
@@ -105,56 +118,84 @@ for (
   });
 }
 
-test("examples/plugin.ts notifies of the upgrade", async () => {
-  const { output, exited } = run("examples/plugin.ts");
-  assert.equal(await exited, 0, output());
-  assert.match(output(), /^example\.bitrix24\.de: the new report is ready$/m);
-  assert.match(output(), /^a223c6b3710f85df22e9377d6c4f7553 was upgraded from 2\.0\.0 to 3\.0\.0$/m);
-});
+for (const runtime of ["Deno", "Node"]) {
+  const options = (): { on?: typeof node } => runtime === "Node" ? { on: node } : {};
 
-test("examples/notification_channel.ts sends a notification, again after the time that the service asks for", async () => {
-  const { output, exited } = run("examples/notification_channel.ts");
-  assert.equal(await exited, 0, output());
-  assert.match(output(), /^429 to\nCRITICAL: 40 portals are parked\n[^]*\nagain after 7000 ms\n200 to\nCRITICAL: /);
-  const [first, second] = output().split(/^(?:429|200) to$/m).slice(1).map((text) => text.split("\n\n", 1)[0]!.trim());
-  assert.equal(first, second);
-  assert.match(first!, /\nand \d+ more\nhttps:\/\/ops\.example\.com\/parked\nID: portal_parked-7f3a$/);
-  assert.ok(first!.length <= 500);
-});
+  test(`examples/01_first.ts prints what the README shows on ${runtime}`, async () => {
+    const { output, exited } = run("examples/01_first.ts", options());
+    assert.equal(await exited, 0, output());
+    const readme = readFileSync(join(root, "README.md"), "utf8");
+    assert.ok(readme.includes(`\`\`\`\n${output().trim()}\n\`\`\``), output());
+    const code = readFileSync(join(root, "examples/01_first.ts"), "utf8").replace(
+      /^(?:\/\*\*|\/\/ deno-lint).*\n/gm,
+      "",
+    );
+    assert.ok(readme.includes(`\`\`\`ts\n${code}\`\`\``));
+  });
 
-test("examples/opening.ts installs and updates an app with a wizard", async () => {
-  const { output, exited } = run("examples/opening.ts");
-  assert.equal(await exited, 0, output());
-  // The work may be done before the page says that it is under way.
-  const lines = output().replace("user 1 sees: Done. The app opens now…", "user 1 sees: The app is being installed…")
-    .split("\n");
-  assert.deepEqual(lines.filter((line) => line.startsWith("user")), [
-    "user 7 sees: The installation is not finished. An administrator of your Bitrix24 has to open the app.",
-    "user 1 sees: The app is being installed…",
-    "user 1 sees: the app at 2.0.0, for admins: true",
-    "user 1 sees: The app is being installed…",
-    "user 1 sees: the app at 3.0.0, for admins: true",
-    "user 7 sees: the app at 3.0.0, for admins: false",
-  ]);
-  assert.deepEqual(lines.filter((line) => line.startsWith("handler")), [
-    "handler: installed at 2",
-    "handler: upgrade to 3",
-  ]);
-  assert.doesNotMatch(output(), /acce55|fe5fe5|5e55/);
-});
+  test(`examples/10_own_storage.ts runs an app on it on ${runtime}`, async () => {
+    const { output, exited } = run("examples/10_own_storage.ts", options());
+    assert.equal(await exited, 0, output());
+    assert.deepEqual(output().trim().split("\n"), [
+      "installed: 200",
+      "upgrade to 2.0.0",
+      "updated: 200",
+      "version: 2.0.0",
+      "the table has entries: true",
+    ]);
+  });
 
-test("examples/crash_everywhere.ts reports no unsafe call", async () => {
-  const { output, exited } = run("examples/crash_everywhere.ts");
-  assert.equal(await exited, 0, output());
-  assert.match(output(), /^\d{3} executions of \d+ operations, all with the same result: portal \w+ on 3\.0\.0$/m);
-  assert.match(output(), /^Repeated without harm:$/m);
-  assert.match(output(), /^- POST https:\/\/deals\.example\/mails, in step "notify the administrator"$/m);
-  assert.doesNotMatch(output(), /cannot recognize/);
-});
+  test(`examples/06_plugin.ts notifies of the upgrade on ${runtime}`, async () => {
+    const { output, exited } = run("examples/06_plugin.ts", options());
+    assert.equal(await exited, 0, output());
+    assert.match(output(), /^example\.bitrix24\.de: the new report is ready$/m);
+    assert.match(output(), /^a223c6b3710f85df22e9377d6c4f7553 was upgraded from 2\.0\.0 to 3\.0\.0$/m);
+  });
 
-describe("examples/demo.ts", () => {
-  test("installs, updates and removes the app, and exits with 0", async () => {
-    const { output, exited } = run("examples/demo.ts");
+  test(`examples/07_notification_channel.ts sends a notification, again after the time that the service asks for on ${runtime}`, async () => {
+    const { output, exited } = run("examples/07_notification_channel.ts", options());
+    assert.equal(await exited, 0, output());
+    assert.match(output(), /^429 to\nCRITICAL: 40 portals are parked\n[^]*\nagain after 7000 ms\n200 to\nCRITICAL: /);
+    const [first, second] = output().split(/^(?:429|200) to$/m).slice(1).map((text) =>
+      text.split("\n\n", 1)[0]!.trim()
+    );
+    assert.equal(first, second);
+    assert.match(first!, /\nand \d+ more\nhttps:\/\/ops\.example\.com\/parked\nID: portal_parked-7f3a$/);
+    assert.ok(first!.length <= 500);
+  });
+
+  test(`examples/05_opening.ts installs and updates an app with a wizard on ${runtime}`, async () => {
+    const { output, exited } = run("examples/05_opening.ts", options());
+    assert.equal(await exited, 0, output());
+    // The work may be done before the page says that it is under way.
+    const lines = output().replace("user 1 sees: Done. The app opens now…", "user 1 sees: The app is being installed…")
+      .split("\n");
+    assert.deepEqual(lines.filter((line) => line.startsWith("user")), [
+      "user 7 sees: The installation is not finished. An administrator of your Bitrix24 has to open the app.",
+      "user 1 sees: The app is being installed…",
+      "user 1 sees: the app at 2.0.0, for admins: true",
+      "user 1 sees: The app is being installed…",
+      "user 1 sees: the app at 3.0.0, for admins: true",
+      "user 7 sees: the app at 3.0.0, for admins: false",
+    ]);
+    assert.deepEqual(lines.filter((line) => line.startsWith("handler")), [
+      "handler: installed at 2",
+      "handler: upgrade to 3",
+    ]);
+    assert.doesNotMatch(output(), /acce55|fe5fe5|5e55/);
+  });
+
+  test(`examples/08_crash_everywhere.ts reports no unsafe call on ${runtime}`, async () => {
+    const { output, exited } = run("examples/08_crash_everywhere.ts", options());
+    assert.equal(await exited, 0, output());
+    assert.match(output(), /^\d{3} executions of \d+ operations, all with the same result: portal \w+ on 3\.0\.0$/m);
+    assert.match(output(), /^Repeated without harm:$/m);
+    assert.match(output(), /^- POST https:\/\/deals\.example\/mails, in step "notify the administrator"$/m);
+    assert.doesNotMatch(output(), /cannot recognize/);
+  });
+
+  test(`examples/02_over_http.ts installs, updates and removes the app, and exits with 0 on ${runtime}`, async () => {
+    const { output, exited } = run("examples/02_over_http.ts", options());
     assert.equal(await exited, 0, output());
     const lines = [
       /^Installed at 2 POST 200$/,
@@ -181,9 +222,11 @@ describe("examples/demo.ts", () => {
     }
     assert.doesNotMatch(output(), /acce55|fe5fe5|a99/);
   });
+}
 
+describe("examples/02_over_http.ts", () => {
   test("--serve serves the app until it is stopped, and prints commands that post events", async () => {
-    const { stop, output, printed, exited } = run("examples/demo.ts", {
+    const { stop, output, printed, exited } = run("examples/02_over_http.ts", {
       args: ["--serve"],
       env: { PORT: "0" },
     });

@@ -6,7 +6,7 @@ import { fileURLToPath } from "node:url";
 import type { Storage } from "@b24/onappupdate";
 import { StorageError } from "@b24/onappupdate/errors";
 import { type StorageBackend, storageConformance } from "@b24/onappupdate/testing";
-import { type LibsqlClient, libsqlStorage } from "../../examples/libsql_storage.ts";
+import { type LibsqlClient, libsqlStorage } from "../../examples/_libsql_storage.ts";
 import { root, runArgs } from "../support/process.ts";
 import { after, before, describe, it, test } from "../support/test.ts";
 import { type Libsql, startLibsql } from "./_libsql.ts";
@@ -21,7 +21,7 @@ const WORKER = fileURLToPath(new URL("libsql_storage_worker.ts", import.meta.url
 const backends = new Map<Storage, StorageBackend>();
 
 storageConformance({
-  name: "examples/libsql_storage.ts",
+  name: "examples/_libsql_storage.ts",
   test,
   clock: "real",
   create: () => {
@@ -67,7 +67,7 @@ function withFaults(
   };
 }
 
-describe("examples/libsql_storage.ts", () => {
+describe("examples/_libsql_storage.ts", () => {
   it("removes expired entries at every 64th write", async () => {
     libsql.exec("DELETE FROM b24_entries");
     const storage = libsqlStorage(libsql.client);
@@ -113,7 +113,7 @@ describe("docs/writing-a-storage.md", () => {
 
   it("quotes the example and its tests exactly", () => {
     const sources = [
-      "examples/libsql_storage.ts",
+      "examples/_libsql_storage.ts",
       "tests/docs/libsql_storage_test.ts",
       "tests/docs/libsql_storage_worker.ts",
     ].map((file) => squeezed(read(file)));
@@ -125,6 +125,6 @@ describe("docs/writing-a-storage.md", () => {
   });
 
   it("states the length of the example: 100 lines at most", () => {
-    assert(read("examples/libsql_storage.ts").trimEnd().split("\n").length <= 100);
+    assert(read("examples/_libsql_storage.ts").trimEnd().split("\n").length <= 100);
   });
 });

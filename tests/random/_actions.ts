@@ -45,6 +45,7 @@ export async function act(world: World, processes: Processes): Promise<void> {
     [1, () => operate(world, processes, "skip", (app) => skipCurrent(world, app))],
     [installed(1), () => operate(world, processes, "set target", (app) => setTarget(world, app))],
     [1, () => operate(world, processes, "skip the installer", skipInstaller)],
+    [installed(2), () => rename(world)],
     [installed(1), () => forgetRemoved(world, processes)],
     [1, () => forget(world, processes)],
     [5, () => deploy(world, processes)],
@@ -188,6 +189,15 @@ export function pay(world: World): void {
   truth.wasUnpaid = true;
   truth.isPaid = !truth.isPaid;
   pending.push({ body: truth.isPaid ? portal.pay() : portal.stopPayment(), name: "payment" });
+}
+
+/** The customer renames the portal, now and then to a name that it had before. */
+function rename({ portal, truth, pick, random, log }: World): void {
+  const others = [...truth.domains].filter((domain) => domain !== portal.domain);
+  const domain = others.length > 0 && random() < 0.3 ? pick(others) : `renamed-${truth.domains.size}.bitrix24.de`;
+  log.push(`renamed: ${domain}`);
+  truth.domains.add(domain);
+  portal.rename(domain);
 }
 
 /** A user opens the app's page. */

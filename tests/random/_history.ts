@@ -63,10 +63,24 @@ async function runLogged(seed: number, log: string[]): Promise<HistoryResult> {
   assert.equal(never, "", `in effect, and never true: ${never}`);
   const { app } = processes.all[0]!;
   await assertFinalState(world, app);
+  await assertFound(world, app);
   const closed = app.close();
   await time.elapse(MINUTE);
   await closed;
   return { neededContact: neededContact && world.character.hasSecret };
+}
+
+/** Asserts that the portal is found by each domain that it is known by, and by no other one. */
+async function assertFound({ domains, truth }: World, { admin }: App): Promise<void> {
+  const [current, ...former] = domains.all();
+  for (const domain of truth.domains) {
+    const found = [(await admin.portals({ domain })).items, (await admin.portals({ formerDomain: domain })).items];
+    assert.deepEqual(
+      found.map(({ length }) => length),
+      [domain === current ? 1 : 0, former.includes(domain) ? 1 : 0],
+      domain,
+    );
+  }
 }
 
 /** Ends everything that goes wrong, and delivers what is left. */

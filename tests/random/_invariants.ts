@@ -1,5 +1,6 @@
 /** What holds for every record that is ever written. */
 import { waitingInstaller } from "../../src/portal/installer.ts";
+import { valuesOf } from "../../src/portal/portal_index.ts";
 import type { PortalRecord } from "../../src/portal/record.ts";
 import { hasTokens } from "../../src/portal/stored_credentials.ts";
 import { MEMBER_ID } from "../support/app.ts";
@@ -29,9 +30,9 @@ export interface Truth {
   isFinished: boolean;
   isPaid: boolean;
   version: number;
+  /** The domains that the portal has had. */
+  readonly domains: Set<string>;
 }
-
-const DOMAIN = "example.bitrix24.de";
 
 /** Returns what a record says and was never true; `removals` is the number of removals that took effect. */
 export function violationsOf(record: PortalRecord, truth: Truth, removals: number): string[] {
@@ -47,7 +48,11 @@ export function violationsOf(record: PortalRecord, truth: Truth, removals: numbe
   check(record.blocked?.on !== "payment" || truth.wasUnpaid, "blocked on payment");
   const { current } = record.applicationToken ?? {};
   check(current === undefined || truth.applicationTokens.has(current), "application_token");
-  check(record.clientEndpoint === undefined || record.clientEndpoint === `https://${DOMAIN}/rest/`, "clientEndpoint");
+  const { clientEndpoint } = record;
+  check(clientEndpoint === undefined || truth.domains.has(new URL(clientEndpoint).host), "clientEndpoint");
+  for (const domain of [record.domain, ...valuesOf(record.indexedAs, "former")]) {
+    check(domain === "" || truth.domains.has(domain), `domain ${domain}`);
+  }
   const applied = record.applied.map(({ id }) => id);
   check(new Set(applied).size === applied.length, `an upgrade is recorded twice: ${applied.join()}`);
   // A rollback opens a run again that began before a late ONAPPINSTALL.

@@ -76,6 +76,7 @@ export interface World {
   readonly seen: Set<string>;
   /** What observers were told of the portal. */
   readonly told: Told;
+  readonly domains: KnownDomains;
   /** States that were in effect and never true. */
   readonly violations: string[];
   readonly log: string[];
@@ -128,11 +129,13 @@ export function createWorld(seed: number, log: string[]): World {
       isForgotten: false,
       forgottenTs: 0,
     },
+    domains: new Set([portal.domain]),
     ...{ wasUnpaid: false, hasSystemUser: false, isInstalled: false, isFinished: true, isPaid: true, version: 0 },
   };
   const violations: string[] = [];
   const accepted = new Map<string, number>();
   const told = createTold();
+  const domains = createKnownDomains();
   let before: PortalRecord | undefined;
   let removals = 0;
   const note = (found: readonly string[]): void => {
@@ -166,6 +169,7 @@ export function createWorld(seed: number, log: string[]): World {
         }
         note(violationsOf(record, truth, removals));
         told.note(before, record);
+        domains.note(record);
         before = record;
       }
       return result;
@@ -173,9 +177,29 @@ export function createWorld(seed: number, log: string[]): World {
   };
   return {
     ...{ random, pick, character, time, bitrix24, portal, attacker, storage, truth, violations, log },
-    ...{ pending: [], accepted, seen: new Set(), told, hasFailures: true, isHalfForgotten: false },
+    ...{ pending: [], accepted, seen: new Set(), told, domains, hasFailures: true, isHalfForgotten: false },
     record: async () => await openedRecord(memory, MEMBER_ID),
     drive: (work) => drive(time, work),
+  };
+}
+
+/** The domains that a portal is known by. */
+export interface KnownDomains {
+  /** Notes a record that was written. */
+  readonly note: (record: PortalRecord) => void;
+  /** The present domain, and those before it, the latest first. */
+  readonly all: () => readonly string[];
+}
+
+/** Returns what the records of a portal say, without its index: a rename is known once no process is at work on the portal. */
+function createKnownDomains(): KnownDomains {
+  let known: readonly string[] = [];
+  return {
+    note: ({ lease, domain }) => {
+      if (lease !== undefined && known.length > 0) return;
+      known = domain === "" ? [] : [domain, ...known.filter((other) => other !== domain)].slice(0, 4);
+    },
+    all: () => known,
   };
 }
 

@@ -11,13 +11,19 @@ const BASE = "/onappupdate/";
 
 describe("toPage()", () => {
   const exists = (file: string): boolean =>
-    ["README.md", "SECURITY.md", "docs/rest.md", "docs/ru/rest.md", "docs/pages.png", "examples/app.ts"].includes(file);
+    ["README.md", "SECURITY.md", "docs/rest.md", "docs/ru/rest.md", "docs/pages.png", "examples/_app.ts"].includes(
+      file,
+    );
 
   it("leads links to the pages of the site, and others to the repository", () => {
     const cases = [
       ["docs/rest.md", "[a](../README.md#steps)", "[a](./overview.md#steps)"],
       ["docs/ru/rest.md", "[a](../rest.md) ![b](../pages.png)", "[a](./rest.md) ![b](../pages.png)"],
-      ["docs/rest.md", "[a](../examples/app.ts)", "[a](https://github.com/b24/onappupdate/blob/main/examples/app.ts)"],
+      [
+        "docs/rest.md",
+        "[a](../examples/_app.ts)",
+        "[a](https://github.com/b24/onappupdate/blob/main/examples/_app.ts)",
+      ],
       ["README.md", "[a](https://github.com/b24/onappupdate/blob/main/docs/rest.md#x)", "[a](./rest.md#x)"],
       ["README.md", "[a](https://b24.github.io/onappupdate/rest#x)", "[a](./rest.md#x)"],
       ["README.md", "[a](https://b24.github.io/onappupdate/)", "[a](https://b24.github.io/onappupdate/)"],

@@ -9,11 +9,12 @@ import {
 } from "../../../mod.ts";
 import type { Channel } from "../channel.ts";
 import { escapeBbCode } from "../escape.ts";
+import { CUSTOMER_BLOCKS } from "../kinds.ts";
 import type { NotificationMessage } from "../message.ts";
 import { NAME_RULE } from "../options.ts";
 import { messageUser, type PortalNotice } from "../portal_notice.ts";
 import { oneLine, renderText } from "../render.ts";
-import { textsIn } from "../texts.ts";
+import { SENTENCES } from "../sentences.ts";
 
 /** Options of {@linkcode portalMessageChannel} for the vendor's own portal, on which the app is installed, too. */
 export interface OwnPortalOptions {
@@ -158,13 +159,12 @@ function targetOf(options: OwnPortalOptions | CustomerPortalOptions): Target {
 
 /** Returns what a customer reads; `undefined` if the notification is none for customers. */
 function customerText(message: NotificationMessage, appName: string): string | undefined {
-  const { kind, status, blockedOn, language } = message;
+  const { kind, status, blockedOn, language = "en" } = message;
+  const { customer } = SENTENCES[language];
   if (status === "resolved") return undefined;
-  const texts = textsIn(language);
-  if (kind === "portal_upgraded") return texts.updated(appName);
-  if (kind !== "portal_blocked" || blockedOn === undefined) return undefined;
-  const needs: Partial<Record<string, string>> = texts.needs(appName);
-  return needs[blockedOn];
+  if (kind === "portal_upgraded") return customer.upgraded(appName);
+  const isTheirs = kind === "portal_blocked" && blockedOn !== undefined && CUSTOMER_BLOCKS.has(blockedOn);
+  return isTheirs ? customer.blocked(blockedOn, appName) : undefined;
 }
 
 /** Sends a message to a portal, unless it was sent before, or another one within the hour. */

@@ -73,12 +73,18 @@ export function webhookChannel(options: WebhookOptions): Channel {
     send: async (message, { signal, id }) => {
       const body = JSON.stringify({ type: `notification.${message.kind}`, data: message });
       const sentAt = new Date(http.now());
+      const webhookId = headerValue(id);
       const headers = {
-        "webhook-id": id,
+        "webhook-id": webhookId,
         "webhook-timestamp": String(Math.floor(sentAt.getTime() / 1000)),
-        "webhook-signature": webhook.sign(id, sentAt, body),
+        "webhook-signature": webhook.sign(webhookId, sentAt, body),
       };
       await http.post({ receiver: name, url, headers, body, signal, passing: [404] });
     },
   };
+}
+
+/** Returns an id as a header can have it: other characters, such as those of the name of a channel, are percent-encoded. */
+function headerValue(id: string): string {
+  return id.toWellFormed().replaceAll(/[^\w.:~-]/gu, encodeURIComponent);
 }

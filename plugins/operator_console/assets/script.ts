@@ -3,17 +3,31 @@
 export const SCRIPT = `
 (() => {
   const language = document.documentElement.lang;
-  const zoned = new Intl.DateTimeFormat(language, { dateStyle: "medium", timeStyle: "medium" });
   const zone = Intl.DateTimeFormat().resolvedOptions().timeZone;
+  const year = new Date().getFullYear();
+  const formats = new Map();
+  const written = (time, isDay) => {
+    const isOtherYear = time.getFullYear() !== year;
+    const key = String([isDay, isOtherYear]);
+    if (!formats.has(key)) {
+      formats.set(key, new Intl.DateTimeFormat(language, {
+        month: "short", day: "numeric",
+        ...(isOtherYear && { year: "numeric" }),
+        ...(!isDay && { hour: "2-digit", minute: "2-digit", second: "2-digit" }),
+      }));
+    }
+    return formats.get(key).format(time);
+  };
   const localize = (root) => {
     for (const element of root.querySelectorAll("time[datetime]")) {
       const time = new Date(element.dateTime);
       if (Number.isNaN(time.getTime())) continue;
       element.title = element.textContent + ", " + zone;
-      element.textContent = zoned.format(time);
+      element.textContent = written(time, "day" in element.dataset);
     }
   };
   localize(document);
+  document.querySelector(".pages [aria-current]")?.scrollIntoView({ block: "nearest", inline: "center" });
 
   // Parts with data-live are fetched anew when the stream tells of a change, at most every five seconds.
   const address = document.body.dataset.stream;

@@ -1,7 +1,7 @@
 /** The audit log. */
 import type { AuditEntry, AuditPage } from "../../../mod.ts";
 import { AUDITED_ACTIONS } from "../../operator_api/parameters.ts";
-import { empty } from "../cards.ts";
+import { empty, shortened } from "../cards.ts";
 import { link, pager, selectField, table, textField } from "../elements.ts";
 import { type Html, markup } from "../html.ts";
 import { type AnyPage, page, type PageContext } from "../page.ts";
@@ -10,7 +10,7 @@ export const AUDIT: AnyPage = page<AuditPage>({
   path: "/audit",
   nav: "audit.title",
   title: (_, { t }) => t("audit.title"),
-  load: (call, { query }) => call("listAudit", { query: { limit: 50, ...query } }),
+  load: (call, { query }) => call("listAudit", { query: { limit: 25, ...query } }),
   render: ({ items, next }, ctx) => {
     const { t, params: { query } } = ctx;
     const { after: _, ...match } = query;
@@ -25,8 +25,11 @@ ${items.length === 0 ? empty(t("audit.empty"), t("audit.empty.text")) : rows(ctx
 
 function filters(ctx: PageContext): Html {
   const { t, params: { query } } = ctx;
+  const isFiltered = ["by", "action", "memberId", "batchId"].some((name) => query[name] !== undefined);
   const actions = AUDITED_ACTIONS.map((action) => [action, t(`audit.action.${action}`)] as const);
-  return markup`<search><form class="filters" method="get" action="${ctx.href("/audit")}"><div class="filter-fields">${
+  return markup`<search><form class="filters" method="get" action="${ctx.href("/audit")}"><details${
+    isFiltered ? markup` open` : ""
+  }><summary>${t("parts.filter")}</summary><div class="filter-fields">${
     textField({ name: "by", label: t("parts.by"), value: query.by ?? "", maxLength: 100 })
   }${
     selectField({ name: "action", label: t("audit.action"), value: query.action ?? "" }, [
@@ -38,7 +41,7 @@ function filters(ctx: PageContext): Html {
   }
 <p class="actions"><button class="primary">${t("parts.show")}</button> ${
     link(ctx, t("parts.clear"), "/audit")
-  }</p></div></form></search>`;
+  }</p></div></details></form></search>`;
 }
 
 function rows(ctx: PageContext, items: readonly AuditEntry[]): Html {
@@ -54,7 +57,7 @@ function rows(ctx: PageContext, items: readonly AuditEntry[]): Html {
         cell: ({ memberId }) =>
           memberId === undefined
             ? t("audit.app")
-            : link(ctx, markup`<code class="member">${memberId}</code>`, `/portals/${memberId}`),
+            : link(ctx, markup`<code title="${memberId}">${memberId.slice(0, 8)}…</code>`, `/portals/${memberId}`),
       },
       { head: t("parts.by"), cell: ({ by }) => by },
       { head: t("parts.reason"), cell: ({ reason }) => reason },
@@ -62,7 +65,7 @@ function rows(ctx: PageContext, items: readonly AuditEntry[]): Html {
         head: t("audit.outcome"),
         cell: ({ outcome, error }) =>
           markup`<span class="badge badge-outcome-${outcome}">${t(`audit.outcome.${outcome}`)}</span>${
-            error === undefined ? "" : markup` <span class="message">${error.message}</span>`
+            error === undefined ? "" : markup` <span class="message">${shortened(error.message)}</span>`
           }`,
       },
     ],

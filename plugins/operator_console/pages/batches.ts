@@ -17,7 +17,7 @@ export const BATCHES: AnyPage = page<BatchesView>({
   nav: "batches.title",
   title: (_, { t }) => t("batches.title"),
   live: "totals",
-  load: async (call) => ({ items: (await call("listBatches", { query: { limit: 50 } })).items }),
+  load: async (call) => ({ items: (await call("listBatches", { query: { limit: 25 } })).items }),
   render: ({ items }, ctx) => {
     const { t } = ctx;
     return markup`<div id="batches" data-live>${

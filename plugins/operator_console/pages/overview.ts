@@ -1,6 +1,6 @@
 /** The overview: all portals at a glance. */
 import type { CountSnapshot, PortalCount, RolloutStatus, StuckGroup } from "../../../mod.ts";
-import { actionLink, byVersion, card, empty, place } from "../cards.ts";
+import { actionLink, byVersion, card, empty, place, shortened } from "../cards.ts";
 import { areaChart, type Layer, shareBar } from "../charts.ts";
 import { badge, link, type State, table } from "../elements.ts";
 import { type Html, markup } from "../html.ts";
@@ -62,10 +62,9 @@ export const OVERVIEW: AnyPage = page<Overview>({
     const { counts, rollout } = data;
     if (counts.length === 0) return empty(t("overview.empty"), t("overview.empty.text"));
     return markup`<div id="totals" data-live>${totals(ctx, counts)}</div>
-<div class="columns">
-<div class="column">${rollout === undefined ? "" : rolloutCard(ctx, rollout)}${chart(ctx, data)}</div>
-<div class="column">${stuckCard(ctx, data)}${versions(ctx, counts)}</div>
-</div>`;
+<div class="columns">${stuckCard(ctx, data)}<div class="column">${
+      rollout === undefined ? "" : rolloutCard(ctx, rollout)
+    }${versions(ctx, counts)}</div></div>${chart(ctx, data)}`;
   },
 });
 
@@ -130,7 +129,8 @@ function groupItem(ctx: PageContext, group: StuckGroup): Html {
     ? place(ctx, { upgradeId, step })
     : t("overview.waitsFor", { what: t(`blocked.${blockedOn}`) });
   const fields = Object.fromEntries(Object.entries(match).map(([name, value]) => [`match.${name}`, value]));
-  const retry = status === "upgrading" ? "" : actionLink(
+  // The rollout begins those that wait for it by itself.
+  const retry = status === "upgrading" || blockedOn === "rollout" ? "" : actionLink(
     ctx,
     "startBatch",
     { action: "retry", ...fields },
@@ -141,7 +141,7 @@ function groupItem(ctx: PageContext, group: StuckGroup): Html {
     t("parts.portals", { count })
   }</a>
 <span class="group-place">${where}</span></p>
-<p class="message">${message ?? t("overview.noMessage")}</p>
+<p class="message">${message === undefined ? t("overview.noMessage") : shortened(message)}</p>
 <p class="group-foot">${
     example === undefined
       ? ""
@@ -214,7 +214,7 @@ function chart(ctx: PageContext, { snapshots, counts, range }: Overview): Html {
         ...{ id: "versions-chart", title: t("overview.chart"), times: all.map(({ at }) => at), number, layers },
         description: t("overview.chart.text", { versions: latest }),
       })
-    }<p class="axis">${[all[0]!.at, middle, now].map((at) => ctx.time(at))}</p>
+    }<p class="axis">${[all[0]!.at, middle, now].map((at) => ctx.time(at, "day"))}</p>
 <ul class="legend">${
       layers.toReversed().map(({ name, label, values }) =>
         markup`<li><span class="key ${name}"></span>${label} <b>${number(values.at(-1)!)}</b></li>`

@@ -29,9 +29,9 @@ export const PORTAL: AnyPage = page<PortalView>({
     const { t } = ctx;
     const { portal, history } = data;
     const isEmpty = history.deliveries.length + history.runs.length + history.attempts.length === 0;
-    return markup`<div id="state" data-live><p class="lead">${badge(ctx, portal.state)} <span class="version">${
+    return markup`<div id="state" data-live><p class="lead">${badge(ctx, portal.state)} ${
       versionText(ctx, portal)
-    }</span></p></div>
+    }</p></div>
 ${portalActions(ctx, portal)}
 <div class="columns columns-main">
 <div class="column">${
@@ -39,7 +39,9 @@ ${portalActions(ctx, portal)}
         id: "timeline",
         title: t("portal.timeline"),
         isLive: true,
-        content: isEmpty ? empty(t("portal.timeline.empty"), t("portal.timeline.empty.text")) : timeline(ctx, history),
+        content: isEmpty
+          ? empty(t("portal.timeline.empty"), t("portal.timeline.empty.text"))
+          : timeline(ctx, portal.memberId, history),
       })
     }</div>
 <div class="column"><div id="problems" data-live>${problem(ctx, portal)}${run(ctx, portal)}${plan(ctx, data)}${

@@ -1,6 +1,6 @@
 /** A rollout: stages, breakers, failures and options. */
 import type { RolloutStatus } from "../../../mod.ts";
-import { ago, card, empty, facts, place } from "../cards.ts";
+import { ago, card, empty, facts, place, shortened } from "../cards.ts";
 import { link, table, textField } from "../elements.ts";
 import { type Html, markup } from "../html.ts";
 import { type AnyPage, page, type PageContext } from "../page.ts";
@@ -23,9 +23,13 @@ export const ROLLOUT: AnyPage = page<RolloutView>({
     if (rollout === undefined) {
       return markup`${empty(t("rollout.empty"), t("rollout.empty.text"))}${chooser(ctx)}`;
     }
-    return markup`<div id="state" data-live><p class="lead">${rolloutLabel(ctx, rollout)} <span class="soft">${
+    return markup`<section class="card" aria-label="${
+      t("batches.progress")
+    }"><div id="state" data-live><p class="lead">${rolloutLabel(ctx, rollout)} <span class="soft">${
       t("rollout.began")
-    } ${ago(ctx, rollout.startedAt)}</span></p>${rolloutProgress(ctx, rollout)}</div>${rolloutActions(ctx, rollout)}
+    } ${ago(ctx, rollout.startedAt)}</span></p>${rolloutProgress(ctx, rollout)}</div>${
+      rolloutActions(ctx, rollout)
+    }</section>
 <div class="columns columns-main"><div class="column">${
       rollout.stages.length === 0
         ? ""
@@ -39,15 +43,18 @@ export const ROLLOUT: AnyPage = page<RolloutView>({
   },
 });
 
+/** Maximum number of causes that are shown. */
+const MAX_FAILURES = 30;
+
 function failures(ctx: PageContext, { failures }: RolloutStatus): Html {
   const { t } = ctx;
   if (failures.length === 0) return empty(t("rollout.failures.empty"));
   return markup`<ul class="groups">${
-    failures.map(({ count, message, fingerprint, upgradeId, memberIds: [first] }) =>
+    failures.slice(0, MAX_FAILURES).map(({ count, message, fingerprint, upgradeId, memberIds: [first] }) =>
       markup`<li class="group group-parked"><p class="group-head"><a class="group-count" href="${
         ctx.href("/portals", fingerprint === undefined ? { upgradeId } : { fingerprint })
       }">${t("parts.portals", { count })}</a> <span class="group-place">${place(ctx, { upgradeId })}</span></p>
-<p class="message">${message}</p><p class="group-foot">${
+<p class="message">${shortened(message)}</p><p class="group-foot">${
         first === undefined ? "" : markup`<span>${t("overview.suchAs")} ${link(ctx, first, `/portals/${first}`)}</span>`
       }</p></li>`
     )
@@ -81,7 +88,10 @@ function options(ctx: PageContext, { options, startedAt }: RolloutStatus): Html 
   const { pauseWhen: { failed = 3, percent = 0 }, concurrency, window, first, hold } = options;
   return facts([
     [t("rollout.began"), ctx.time(startedAt)],
-    [t("rollout.pauseWhen"), t("rollout.pauseWhen.value", { failed, percent })],
+    [
+      t("rollout.pauseWhen"),
+      percent === 0 ? t("parts.portals", { count: failed }) : t("rollout.pauseWhen.value", { failed, percent }),
+    ],
     [t("rollout.concurrency"), number(concurrency)],
     [
       t("rollout.window"),

@@ -50,6 +50,7 @@ export const ACTING_TEXTS = {
   "acting.field.match.version": { en: "On version", ru: "На версии" },
   "acting.field.match.status": { en: "State", ru: "Состояние" },
   "acting.field.match.domain": { en: "Domain", ru: "Домен" },
+  "acting.field.match.formerDomain": { en: "Former domain", ru: "Прежний домен" },
   "acting.field.match.blockedOn": { en: "Blocked on", ru: "Ждёт" },
   "acting.field.match.upgradeId": { en: "Failed in upgrade", ru: "Сбой в обновлении" },
   "acting.field.match.fingerprint": { en: "Failure", ru: "Сбой" },

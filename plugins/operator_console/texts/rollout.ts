@@ -11,6 +11,10 @@ export const ROLLOUT_TEXTS = {
     ru:
       "С опцией «rollout» в createApp() новая версия доходит до порталов поэтапно. Раскатка появится здесь, когда начнётся.",
   },
+  "rollout.act.pause": { en: "Pause", ru: "Приостановить" },
+  "rollout.act.resume": { en: "Resume", ru: "Возобновить" },
+  "rollout.act.promote": { en: "Next stage", ru: "Следующий этап" },
+  "rollout.act.abort": { en: "Abort", ru: "Прервать" },
   "rollout.state.running": { en: "Running", ru: "Идёт" },
   "rollout.state.paused": { en: "Paused", ru: "На паузе" },
   "rollout.state.finished": { en: "Finished", ru: "Завершена" },
@@ -70,7 +74,7 @@ export const ROLLOUT_TEXTS = {
   "rollout.first": { en: "First", ru: "Первые" },
   "rollout.hold": { en: "Held back", ru: "Удержаны" },
   "rollout.began": { en: "Began", ru: "Начало" },
-  "rollout.target": { en: "Version", ru: "Версия" },
+  "rollout.target": { en: "Another version", ru: "Другая версия" },
   "rollout.target.hint": {
     en: "Empty: the highest version that is not aborted.",
     ru: "Пусто: самая высокая версия, которая не прервана.",

@@ -9,7 +9,7 @@ export const STATE_TEXTS = {
   "state.upgrading": { en: "Upgrading", ru: "Обновляется" },
   "state.blocked": { en: "Blocked", ru: "Заблокирован" },
   "state.parked": { en: "Parked", ru: "Остановлен" },
-  "state.held": { en: "Held by rollout", ru: "Ждёт раскатки" },
+  "state.held": { en: "Held", ru: "Ждёт раскатки" },
   "state.uninstalled": { en: "Uninstalled", ru: "Удалён" },
   "blocked.scope": { en: "a permission of the app", ru: "право приложения" },
   "blocked.payment": { en: "a payment", ru: "оплату" },

@@ -5,7 +5,7 @@ import { type BlockedReason, FormatError } from "../../errors.ts";
 import type { PortalFilter, PortalMatch, PortalPage } from "../../plugin/admin_pages.ts";
 import { type IndexKind, portalKey, PORTALS } from "../../portal/keys.ts";
 import type { PortalState } from "../../portal/portal.ts";
-import { comparableDomain, INDEX_KINDS, indexPrefixOf } from "../../portal/portal_index.ts";
+import { comparableDomain, INDEX_KINDS, indexPrefixOf, valuesOf } from "../../portal/portal_index.ts";
 import { type PortalRecord, readRecord, snapshot } from "../../portal/record.ts";
 import { listKeys } from "../../storage/list_keys.ts";
 import type { Entry, Key, Storage } from "../../storage/storage.ts";
@@ -48,6 +48,7 @@ export const MATCH_RULES: OptionRules<PortalMatch> = {
   version: option.text("a version as in portal.version"),
   status: option.oneOf(...PORTAL_STATES),
   domain: option.text("a domain as in portal.domain"),
+  formerDomain: option.text("a domain that portals had"),
   blockedOn: option.oneOf(...BLOCKED_REASONS),
   upgradeId: option.text("the id of an upgrade"),
   fingerprint: option.text("a fingerprint as in portal.failure.fingerprint"),
@@ -130,10 +131,11 @@ export function isMatch(record: PortalRecord, match: PortalMatch): boolean {
 /** Values that the index entries of a portal are to have. */
 type Wanted = { readonly [Kind in IndexKind]?: string };
 
-function wantedBy({ version, status, domain, blockedOn, upgradeId, fingerprint }: PortalMatch): Wanted {
+function wantedBy({ version, status, domain, formerDomain, blockedOn, upgradeId, fingerprint }: PortalMatch): Wanted {
   return defined({
     ...{ version, state: status, blocked: blockedOn, failure: upgradeId, fingerprint },
     domain: domain === undefined ? undefined : comparableDomain(domain),
+    former: formerDomain === undefined ? undefined : comparableDomain(formerDomain),
   });
 }
 
@@ -143,7 +145,7 @@ function wantedBy({ version, status, domain, blockedOn, upgradeId, fingerprint }
  */
 async function prefixOf(storage: Storage, wanted: Wanted, after: string | undefined): Promise<Key> {
   const isRare = wanted.state !== undefined && wanted.state !== "current" && wanted.state !== "uninstalled";
-  const rarest: readonly IndexKind[] = ["domain", "fingerprint", "failure", "blocked"];
+  const rarest: readonly IndexKind[] = ["domain", "former", "fingerprint", "failure", "blocked"];
   const order: readonly IndexKind[] = isRare ? [...rarest, "state", "version"] : [...rarest, "version", "state"];
   const kinds = order.filter((kind) => wanted[kind] !== undefined);
   const prefixes = await Promise.all(kinds.map((kind) => indexPrefixOf(kind, wanted[kind]!)));
@@ -203,5 +205,5 @@ async function readPage(
 }
 
 function names({ indexedAs }: PortalRecord, wanted: Wanted): boolean {
-  return INDEX_KINDS.every((kind) => wanted[kind] === undefined || wanted[kind] === indexedAs?.[kind]);
+  return INDEX_KINDS.every((kind) => wanted[kind] === undefined || valuesOf(indexedAs, kind).includes(wanted[kind]));
 }

@@ -37,6 +37,10 @@ const PORTALS: readonly PortalRecord[] = [
 async function filled(): Promise<Storage> {
   const storage = memoryStorage();
   for (const record of PORTALS) await writeRecord(storage, record.memberId, () => ({ record }));
+  // A portal that was renamed twice; another one has its first domain now.
+  for (const domain of ["a.bitrix24.de", "old.bitrix24.de", "b.bitrix24.de"]) {
+    await writeRecord(storage, "b", (record) => ({ record: { ...record!, domain } }));
+  }
   return storage;
 }
 
@@ -54,6 +58,11 @@ const FILTERS: readonly (readonly [PortalFilter, string])[] = [
   [{ domain: "A.bitrix24.de" }, "ag"],
   [{ domain: "a.bitrix24.de", status: "uninstalled" }, "g"],
   [{ domain: "other" }, ""],
+  [{ domain: "old.bitrix24.de" }, ""],
+  [{ formerDomain: "OLD.bitrix24.de" }, "b"],
+  [{ formerDomain: "a.bitrix24.de" }, "b"],
+  [{ formerDomain: "a.bitrix24.de", version: "2.0.0" }, ""],
+  [{ formerDomain: "b.bitrix24.de" }, ""],
   [{ blockedOn: "scope" }, "e"],
   [{ blockedOn: "scope", version: "1.0.0" }, ""],
   [{ upgradeId: "3" }, "cf"],

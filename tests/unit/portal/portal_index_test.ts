@@ -70,11 +70,37 @@ describe("the index", () => {
     assert.equal(writes, 3);
   });
 
+  it("has the last three former domains of a portal that is renamed, until it is purged", async () => {
+    const storage = memoryStorage();
+    const key = async (kind: string, name: string): Promise<string> => `${kind}/${await digest(`${name}.bitrix24.de`)}`;
+    const domains = async (): Promise<string[]> =>
+      (await entriesOf(storage)).filter((entry) => /^(domain|former)/.test(entry)).sort();
+    const renamed = async (name: string, ...former: string[]): Promise<void> => {
+      await put(storage, (current) => ({ ...current, domain: `${name}.bitrix24.de` }));
+      const expected = await Promise.all([key("domain", name), ...former.map((other) => key("former", other))]);
+      assert.deepEqual(await domains(), expected.sort(), name);
+    };
+    await renamed("a");
+    await put(storage, (current) => ({ ...current, domain: "A.bitrix24.de" }));
+    await renamed("b", "a");
+    await renamed("c", "b", "a");
+    await renamed("a", "c", "b");
+    await renamed("d", "a", "c", "b");
+    await renamed("e", "d", "a", "c");
+    // The removal, a new installation and a move keep them.
+    await put(storage, (current) => ({ ...current, status: "uninstalled" }));
+    await put(storage, (current) => ({ ...current, status: "installed", generation: 2 }));
+    await renamed("f", "e", "d", "a");
+    await put(storage, (current) => ({ ...current, status: "uninstalled", domain: "" }));
+    assert.deepEqual(await domains(), []);
+  });
+
   it("shows no domain in its keys, and values that only the key of encrypted() opens", async () => {
     const inner = memoryStorage();
+    await put(encrypted(inner, old), () => record(ID, { domain: "old.bitrix24.de" }));
     await put(encrypted(inner, old), () => record(ID));
     for await (const { key, value } of inner.list([])) assert(!JSON.stringify([key, value]).includes("bitrix24"));
-    assert.equal((await entriesOf(inner)).length, 3);
+    assert.equal((await entriesOf(inner)).length, 4);
   });
 
   it("keeps its entries while the portal is leased, but for a new portal, and changes them with the release", async () => {
@@ -118,11 +144,12 @@ describe("the index", () => {
         .then(() => true, () => false);
       const named = (await storage.get<PortalRecord>(portalKey(ID)))?.value.indexedAs;
       const entries = await entriesOf(storage);
-      for (const [kind, value] of Object.entries(named ?? {})) {
-        const part = kind === "domain" ? await digest(value) : value;
+      const values = Object.entries(named ?? {}).flatMap(([kind, value]) => [value].flat().map((one) => [kind, one]));
+      for (const [kind, value] of values as [string, string][]) {
+        const part = ["domain", "former"].includes(kind) ? await digest(value) : value;
         assert(entries.includes(`${kind}/${part}`), `${kind} ${value} is missing after ${crashAt} operations`);
       }
-      if (isWhole) assert.equal(entries.length, Object.keys(named!).length);
+      if (isWhole) assert.equal(entries.length, values.length);
       assert(crashAt < 100);
     }
   });

@@ -298,6 +298,15 @@ describe("webhookChannel() messages", () => {
     }
   });
 
+  it("sends an id of any characters as a header", async () => {
+    const channel = webhookChannel({ url: WEBHOOK_URL, secret: SIGNING_SECRET });
+    const received = withAnswers(channel, () => new Response(null, { status: 204 }), Date.now);
+    for (const id of ["a.b:c~d_e-1", "Ops é 😀\r\nx: y", "%C3%A9", "\ud800"]) await send(channel, notification(), id);
+    const ids = received.map(({ headers }) => headers.get("webhook-id"));
+    assert.deepEqual(ids, ["a.b:c~d_e-1", "Ops%20%C3%A9%20%F0%9F%98%80%0D%0Ax:%20y", "%25C3%25A9", "%EF%BF%BD"]);
+    for (const { headers, body } of received) new Webhook(SIGNING_SECRET).verify(body, Object.fromEntries(headers));
+  });
+
   it("retries 404, because an endpoint that is deployed may be missing", async () => {
     const channel = webhookChannel({ url: WEBHOOK_URL, secret: SIGNING_SECRET, name: "ops" });
     withAnswers(channel, () => new Response("no", { status: 404 }));

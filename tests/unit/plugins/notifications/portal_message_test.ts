@@ -1,10 +1,18 @@
 import assert from "node:assert/strict";
-import { createApp, memoryStorage, NonRetriableError, type Portal, RetryAfterError } from "@b24/onappupdate";
+import {
+  type App,
+  createApp,
+  memoryStorage,
+  NonRetriableError,
+  type Plugin,
+  type Portal,
+  RetryAfterError,
+} from "@b24/onappupdate";
 import { applicationToken } from "@b24/onappupdate/application-token";
-import { type Channel, portalMessageChannel } from "@b24/onappupdate/notifications";
+import { type Channel, notifications, portalMessageChannel } from "@b24/onappupdate/notifications";
 import { fakeBitrix24, type FakePortal } from "@b24/onappupdate/testing";
 import { none } from "../../../support/refusals.ts";
-import { describe, it } from "../../../support/test.ts";
+import { checkDeadline, describe, it } from "../../../support/test.ts";
 import { everythingOf, leaky, notification, NOW, send, thrownBy } from "./_channel.ts";
 
 const OWN = "a223c6b3710f85df22e9377d6c4f7553";
@@ -16,11 +24,16 @@ interface World {
   /** Messages that portals have got. */
   readonly got: Readonly<Record<string, unknown>>[];
   readonly portal: (memberId?: string) => Promise<Portal | undefined>;
+  readonly app: App;
   now: number;
 }
 
 /** Runs `body` with a channel in an app that is installed on two portals. */
-async function withChannel(channel: Channel, body: (world: World) => Promise<void>): Promise<void> {
+async function withChannel(
+  channel: Channel,
+  body: (world: World) => Promise<void>,
+  notifier: Plugin = { name: "notifications", setup: (host) => channel.setup!(host) },
+): Promise<void> {
   const keys = { clientId: "app.5f3a", clientSecret: "secret" };
   const clock = (): number => world.now;
   const bitrix24 = fakeBitrix24({ ...keys, clock, handler: (request) => app.fetch(request) });
@@ -28,12 +41,13 @@ async function withChannel(channel: Channel, body: (world: World) => Promise<voi
   const app = createApp({
     ...{ ...keys, storage: memoryStorage(), clock, logger, fetch: bitrix24.fetch },
     ...{ acknowledge: "handled", checks: false, tickEveryMs: false },
-  }).use(applicationToken()).use({ name: "notifications", setup: (host) => channel.setup!(host) });
+  }).use(applicationToken()).use(notifier).upgrade("3", () => {});
   const newPortal = (memberId: string): FakePortal => bitrix24.portal({ memberId, scope: ["crm", "im", "user_brief"] });
   const world: World = {
     portals: [newPortal(OWN), newPortal(OTHER)],
     got: [],
     portal: (memberId = OWN) => app.portal(memberId),
+    app,
     now: NOW,
   };
   try {
@@ -89,10 +103,10 @@ describe("portalMessageChannel()", () => {
         await send(channel, notification({ ...secret, ...more }), id);
         return world.got.map((params) => params["MESSAGE"]);
       };
-      const updated = "Deals [\u200bPlus] was updated.";
+      const updated = "Deals [\u200bPlus] was updated";
       assert.deepEqual(await texts({ kind: "portal_upgraded" }, "n-1"), [updated, updated]);
       const [blocked] = await texts({ kind: "portal_blocked", blockedOn: "administrator", language: "ru" }, "n-2");
-      assert.equal(blocked, "Обновление приложения «Deals [\u200bPlus]» ждёт: его должен открыть администратор.");
+      assert.equal(blocked, "Обновление приложения «Deals [\u200bPlus]» ждёт: его должен открыть администратор");
       for (const blockedOn of ["payment", "scope", "confirmation"] as const) {
         const [text] = await texts({ kind: "portal_blocked", blockedOn }, `n-${blockedOn}`);
         assert.match(String(text), /^Deals \[\u200bPlus\] cannot continue its update: /);
@@ -108,6 +122,20 @@ describe("portalMessageChannel()", () => {
       ] as const;
       for (const [i, more] of silent.entries()) assert.deepEqual(await texts(more, `s-${i}`), []);
     });
+  });
+
+  it("sends what notifications() has for customers, and nothing for operators", async () => {
+    const channel = portalMessageChannel({ ofCustomer: true, appName: "Deals" });
+    const rules = [{ channels: ["customer"], audience: "customers" }, { channels: ["customer"] }] as const;
+    await withChannel(channel, async ({ portals: [own], got, app }) => {
+      await own.sends.update(3);
+      await app.tick();
+      while (got.length === 0) {
+        checkDeadline();
+        await new Promise((resolve) => setTimeout(resolve));
+      }
+      assert.deepEqual(got.map(({ MESSAGE, USER_ID }) => [USER_ID, MESSAGE]), [[1, "Deals was updated"]]);
+    }, notifications({ channels: [channel], rules }));
   });
 
   it("sends a portal one message an hour, and the same one once", async () => {

@@ -82,12 +82,12 @@ describe("notifications of rollouts", () => {
     await made.elapse(MINUTE);
     await made.app.admin.rollout.pause("2.0.0", { by: "ada", reason: "ticket 17" });
     await made.elapse(2 * MINUTE);
-    assert.deepEqual(made.news(), ["firing Выкладка 2.0.0 приостановлена"]);
+    assert.deepEqual(made.news(), ["firing Выпуск 2.0.0 приостановлен"]);
     assert.deepEqual(made.sent[0]!.lines, ["ada: ticket 17"]);
     await made.app.admin.rollout.abort("2.0.0", OPERATOR);
     await made.elapse(10 * MINUTE);
-    assert.deepEqual(made.news(), ["resolved Выкладка 2.0.0 больше не приостановлена"]);
-    assert.deepEqual(made.sent[1]!.lines, ["Выкладка прекращена"]);
+    assert.deepEqual(made.news(), ["resolved Выпуск 2.0.0 больше не приостановлен"]);
+    assert.deepEqual(made.sent[1]!.lines, ["Выпуск прекращён"]);
     await made.app.close();
   });
 

@@ -114,6 +114,30 @@ describe("operatorApi() routes", () => {
     await app.close();
   });
 
+  it("find a portal that was renamed by its former domain, unless another one has that now", async () => {
+    const { app, call, send, bitrix24, portal } = await parkedRig();
+    const former = portal.domain;
+    portal.rename("renamed.bitrix24.de");
+    assert.equal((await call(`POST /portals/${former}/check`)).status, 200);
+    for (const domain of [former, former.toUpperCase(), "renamed.bitrix24.de"]) {
+      const { status, body } = await call(`GET /portals/${domain}`);
+      assert.deepEqual([status, body.memberId, body.domain], [200, MEMBER_ID, "renamed.bitrix24.de"]);
+    }
+    assert.deepEqual((await call(`GET /portals?domain=${former}`)).body.items, []);
+    assert.equal((await call(`GET /portals?formerDomain=${former}`)).body.items.length, 1);
+    const other = bitrix24.portal({ memberId: OTHER_MEMBER_ID, domain: former });
+    await send(other.install(2));
+    const { status, body } = await call(`POST /portals/${former}/retry`, { reason: "ticket 17" });
+    assert.deepEqual([status, body.error.code], [409, "ambiguous_domain"]);
+    assert.match(body.error.message, /^2 portals have had the domain/);
+    assert.deepEqual(body.error.portals.map(({ memberId }: { memberId: string }) => memberId), [
+      OTHER_MEMBER_ID,
+      MEMBER_ID,
+    ]);
+    assert.deepEqual((await app.admin.audit()).items.map(({ action }) => action), ["check"]);
+    await app.close();
+  });
+
   it("act on a portal in the name of the token", async () => {
     const { app, call } = await parkedRig();
     const retried = await call(`POST /portals/${MEMBER_ID}/retry`, { reason: "ticket 17" });

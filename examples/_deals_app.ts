@@ -1,6 +1,6 @@
 /**
  * A realistic upgrade: version 3 moves each portal's deals in the vendor's service to a pipeline of its own, with pages, a
- * sleep, a busy service and a rollback. `crash_everywhere.ts` tests it.
+ * sleep, a busy service and a rollback. `08_crash_everywhere.ts` tests it.
  */
 import {
   type App,

@@ -1,6 +1,6 @@
 /**
  * The life of an app with an install wizard: installed and updated without any event. A fake Bitrix24 plays the portal and
- * the user's browser: `deno run -A examples/opening.ts`
+ * the user's browser: `deno task example 5`
  */
 // deno-lint-ignore-file no-console
 import { createApp, memoryStorage } from "@b24/onappupdate";

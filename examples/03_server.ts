@@ -1,13 +1,13 @@
 /**
- * An app on Node 22.18 or later, which runs TypeScript: `CLIENT_ID=app.5f3a node examples/node.ts`
+ * An app on a server of Deno or Node: `deno task example 3`
  */
 // deno-lint-ignore-file no-console
 import process from "node:process";
 import { fileStorage } from "@b24/onappupdate/file-storage";
 import { serve } from "@b24/onappupdate/node-server";
-import { buildApp } from "./app.ts";
+import { buildApp } from "./_app.ts";
 
-const { CLIENT_ID = "", CLIENT_SECRET, DATABASE = "portals.db", OAUTH_HOST, PORT = "8000" } = process.env;
+const { CLIENT_ID = "app.5f3a2b1c", CLIENT_SECRET, DATABASE = "portals.db", OAUTH_HOST, PORT = "8000" } = process.env;
 
 const app = buildApp({
   storage: fileStorage({ path: DATABASE }),

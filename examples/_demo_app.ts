@@ -1,4 +1,4 @@
-/** The app of `demo.ts`. Its handlers only `print` what they would do. */
+/** The app of `02_over_http.ts`. Its handlers only `print` what they would do. */
 import { type App, type AppOptions, createApp } from "@b24/onappupdate";
 import { applicationToken } from "@b24/onappupdate/application-token";
 

@@ -1,5 +1,5 @@
 /**
- * An app with two upgrades and an event handler. `deno.ts`, `node.ts` and `hono.ts` serve it.
+ * An app with two upgrades and an event handler. `03_server.ts` and `04_hono.ts` serve it.
  */
 import { type App, type AppOptions, createApp } from "@b24/onappupdate";
 import { applicationToken } from "@b24/onappupdate/application-token";

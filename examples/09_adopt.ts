@@ -1,9 +1,9 @@
 /**
  * Adopts the portals of customers that another program of yours has. First a dry run, then in production:
  *
- *     CLIENT_ID=app.5f3a deno run -A examples/adopt.ts crest settings.json --dry-run
- *     CLIENT_ID=app.5f3a deno run -A examples/adopt.ts jsonl portals.jsonl
- *     CLIENT_ID=app.5f3a CLIENT_SECRET=… deno run -A examples/adopt.ts jsonl portals.jsonl --refresh
+ *     CLIENT_ID=app.5f3a deno run -A examples/09_adopt.ts crest settings.json --dry-run
+ *     CLIENT_ID=app.5f3a deno run -A examples/09_adopt.ts jsonl portals.jsonl
+ *     CLIENT_ID=app.5f3a CLIENT_SECRET=… deno run -A examples/09_adopt.ts jsonl portals.jsonl --refresh
  *
  * Stores: `crest`, `b24phpsdk` (the file of AppAuthFileStorage), `b24jssdk`, `jsonl` (one portal a line). `MEMBER_ID` and
  * `VERSION` say what the file of one portal does not. Prints each line that was not adopted, and exits with 1 if there is one.
@@ -14,9 +14,9 @@ import { readFile } from "node:fs/promises";
 import process from "node:process";
 import { createApp, type PortalSource, type PortalToAdopt } from "@b24/onappupdate";
 import { fileStorage } from "@b24/onappupdate/file-storage";
-import { fromOAuthStore } from "./adopt_b24jssdk.ts";
-import { fromLocalAppAuth } from "./adopt_b24phpsdk.ts";
-import { fromCRest } from "./adopt_crest.ts";
+import { fromOAuthStore } from "./_adopt_b24jssdk.ts";
+import { fromLocalAppAuth } from "./_adopt_b24phpsdk.ts";
+import { fromCRest } from "./_adopt_crest.ts";
 
 const { CLIENT_ID = "", CLIENT_SECRET, DATABASE = "portals.db", MEMBER_ID, VERSION, USER } = process.env;
 const { OAUTH_HOST, ONAPPUPDATE_DEV } = process.env;
@@ -49,7 +49,7 @@ const app = createApp({
   ...(ONAPPUPDATE_DEV === undefined ? {} : { dev: ONAPPUPDATE_DEV }),
 });
 const { problems: _, ...totals } = await app.admin.adopt(await open(), {
-  by: USER ?? "examples/adopt.ts",
+  by: USER ?? "examples/09_adopt.ts",
   reason: `the move from ${store}`,
   dryRun: flags.includes("--dry-run"),
   refresh: flags.includes("--refresh"),

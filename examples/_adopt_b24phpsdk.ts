@@ -1,6 +1,6 @@
 /**
  * Portals in the stores of b24phpsdk: the file of `AppAuthFileStorage`, which has the one portal of a local app, and tables of
- * accounts that implement its contract `Bitrix24AccountInterface`. `adopt.ts` adopts them.
+ * accounts that implement its contract `Bitrix24AccountInterface`. `09_adopt.ts` adopts them.
  *
  * | `AppAuthFileStorage` | line |
  * |---|---|

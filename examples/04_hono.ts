@@ -1,14 +1,14 @@
 /**
- * An app as a route of a Hono application: `CLIENT_ID=app.5f3a deno run -A examples/hono.ts`
+ * An app as a route of a Hono application: `deno task example 4`
  */
 // deno-lint-ignore-file no-console
 import process from "node:process";
 import { Hono } from "hono";
 import { fileStorage } from "@b24/onappupdate/file-storage";
 import { serve } from "@b24/onappupdate/node-server";
-import { buildApp } from "./app.ts";
+import { buildApp } from "./_app.ts";
 
-const { CLIENT_ID = "", CLIENT_SECRET, DATABASE = "portals.db", OAUTH_HOST, PORT = "8000" } = process.env;
+const { CLIENT_ID = "app.5f3a2b1c", CLIENT_SECRET, DATABASE = "portals.db", OAUTH_HOST, PORT = "8000" } = process.env;
 
 const app = buildApp({
   storage: fileStorage({ path: DATABASE }),

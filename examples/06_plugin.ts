@@ -1,5 +1,5 @@
 /**
- * A custom plugin: it notifies a chat of finished and failed upgrades. Run it with `deno run examples/plugin.ts`.
+ * A custom plugin: it notifies a chat of finished and failed upgrades. Run it with `deno task example 6`.
  */
 // deno-lint-ignore-file no-console
 import { type App, type AppOptions, createApp, memoryStorage, type Plugin } from "@b24/onappupdate";

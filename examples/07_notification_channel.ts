@@ -1,6 +1,6 @@
 /**
  * A channel of your own: it sends notifications to a service that takes text. Run it with
- * `deno run examples/notification_channel.ts`.
+ * `deno task example 7`.
  */
 // deno-lint-ignore-file no-console
 import { NonRetriableError, RetryAfterError } from "@b24/onappupdate";

@@ -1,6 +1,6 @@
 /**
  * Portals in the store of CRest, the PHP class of Bitrix24's documentation: `settings.json`, one portal a file, or what your
- * `setSettingData()` has stored instead. `adopt.ts` adopts them.
+ * `setSettingData()` has stored instead. `09_adopt.ts` adopts them.
  *
  * | `settings.json` | line |
  * |---|---|

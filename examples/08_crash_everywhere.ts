@@ -1,14 +1,14 @@
 /**
- * Crashes the app of `deals_app.ts` before and after each of its operations, alone and in pairs, and checks each time
- * that the portal and the service have the same result: `deno run -A examples/crash_everywhere.ts`
+ * Crashes the app of `_deals_app.ts` before and after each of its operations, alone and in pairs, and checks each time
+ * that the portal and the service have the same result: `deno task example 8`
  *
  * In your project, this is a test. See `docs/testing-upgrades.md`.
  */
 // deno-lint-ignore-file no-console
 import assert from "node:assert/strict";
 import { crashEverywhere, type FakeBitrix24, fakeBitrix24, type FakePortal } from "@b24/onappupdate/testing";
-import { buildApp } from "./deals_app.ts";
-import { type DealsService, dealsService } from "./deals_service.ts";
+import { buildApp } from "./_deals_app.ts";
+import { type DealsService, dealsService } from "./_deals_service.ts";
 
 let bitrix24: FakeBitrix24;
 let portal: FakePortal;

@@ -1,25 +1,29 @@
 /**
- * A demonstration over real HTTP: a portal installs, updates and removes the app. Run it with `deno task demo`. With
+ * The life of a portal over real HTTP: it installs, updates and removes the app. Run it with `deno task demo`. With
  * `--serve`, it serves the app until it is stopped: `deno task start`.
  *
  * The app stores its portals in a file in a temporary folder. A fake Bitrix24 answers its questions.
  */
 // deno-lint-ignore-file no-console
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import process from "node:process";
 import type { Plugin } from "@b24/onappupdate";
 import { fileStorage } from "@b24/onappupdate/file-storage";
+import { serve } from "@b24/onappupdate/node-server";
 import { fakeBitrix24 } from "@b24/onappupdate/testing";
-import { buildApp } from "./demo_app.ts";
+import { buildApp } from "./_demo_app.ts";
 
 const CLIENT_ID = "app.5f3a2b1c";
 const MEMBER_ID = "a223c6b3710f85df22e9377d6c4f7553";
-const serving = Deno.args.includes("--serve");
-const colors = !Deno.noColor && Deno.stdout.isTerminal();
+const serving = process.argv.includes("--serve");
+const colors = !process.env["NO_COLOR"] && process.stdout.isTTY;
 const paint = (code: number) => (text: string): string => colors ? `\x1b[${code}m${text}\x1b[0m` : text;
 const [bold, red, green, yellow, grey] = [paint(1), paint(31), paint(32), paint(33), paint(90)];
 
 // The fake Bitrix24: its OAuth host and its portal answer the app, and its portal creates the events.
 const bitrix24 = fakeBitrix24({ clientId: CLIENT_ID });
-const listen = { port: 0, hostname: "127.0.0.1", onListen: (): void => {} };
 const portal = bitrix24.portal({ memberId: MEMBER_ID });
 
 let version = 2;
@@ -47,10 +51,10 @@ const timeline: Plugin = {
   },
 };
 
-const folder = await Deno.makeTempDir({ prefix: "onappupdate-" });
+const folder = mkdtempSync(join(tmpdir(), "onappupdate-"));
 const quiet = (): void => {};
 const app = buildApp({
-  storage: fileStorage({ path: `${folder}/portals.db` }),
+  storage: fileStorage({ path: join(folder, "portals.db") }),
   clientId: CLIENT_ID,
   fetch: bitrix24.fetch,
   acknowledge: "handled",
@@ -59,14 +63,12 @@ const app = buildApp({
 
 await app.start();
 
-const server = Deno.serve({ ...listen, port: serving ? Number(Deno.env.get("PORT") ?? 8000) : 0 }, app.fetch);
-const url = `http://127.0.0.1:${server.addr.port}/`;
-
-async function stop(): Promise<void> {
-  await server.shutdown();
-  await app.close();
-  await Deno.remove(folder, { recursive: true });
-}
+// It closes the app at SIGINT and SIGTERM, too.
+const server = await serve({
+  fetch: app.fetch,
+  close: () => app.close().finally(() => rmSync(folder, { recursive: true, force: true })),
+}, { port: serving ? Number(process.env["PORT"] ?? 8000) : 0 });
+const url = `${server.url}/`;
 
 /** Returns what an attacker who knows a `member_id` can post. */
 function forged(): string {
@@ -131,11 +133,7 @@ if (serving) {
   console.log(`Listening on ${url}`);
   printCommand("Forge an update:", forged());
   printCommand("Install the app on a portal:", portal.install(2));
-  for (const signal of ["SIGINT", "SIGTERM"] as const) {
-    Deno.addSignalListener(signal, () => void stop().then(() => Deno.exit(0)));
-  }
 } else {
-  const isExpected = await demo();
-  await stop();
-  Deno.exit(isExpected ? 0 : 1);
+  process.exitCode = await demo() ? 0 : 1;
+  await server.close();
 }

@@ -1,6 +1,6 @@
 /**
  * Portals in the store of b24jssdk's recipe of an OAuth installation: a JSON object with the `B24OAuthParams` of each portal
- * under its `member_id`. `adopt.ts` adopts them.
+ * under its `member_id`. `09_adopt.ts` adopts them.
  *
  * | `B24OAuthParams` | line |
  * |---|---|
