@@ -286,8 +286,8 @@ main > .soft { margin-bottom: var(--s4); }
   .facts dt { font-size: .8125rem; }
   .entry-head { grid-template-columns: minmax(0, 1fr) auto; } .entry-title { grid-column: 1 / -1; grid-row: 2; } .entry-text { padding-left: 0; }
   .plot svg { height: 11rem; }
-  .figure { grid-template-columns: minmax(0, 1fr) auto; }
-  .figure .badge { grid-column: 1; } .figure-name { grid-column: 1; grid-row: 2; } .figure-value { grid-row: 1 / 3; grid-column: 2; align-self: center; }
+  .figure { grid-template-columns: auto minmax(0, 1fr); gap: var(--s1) var(--s3); }
+  .figure-name { grid-column: 1 / -1; grid-row: 2; } .figure-value { grid-column: 2; grid-row: 1; }
   .cards thead { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); }
   .cards table, .cards tbody, .cards tr, .cards th, .cards td { display: block; }
   .cards tr { padding: var(--s3) var(--s4); border-top: 1px solid var(--line); }

@@ -35,9 +35,9 @@ function rows(ctx: PageContext, items: readonly Batch[]): Html {
       {
         head: t("batches.action"),
         cell: (batch) =>
-          markup`<b>${t(`acting.action.${batch.action}`)}</b> ${batch.upgradeId ?? batch.version ?? ""}<br>${
+          markup`<b>${t(`acting.action.${batch.action}`)}</b> ${batch.upgradeId ?? batch.version ?? ""}<br><small>${
             link(ctx, matchText(ctx, batch.match), "/portals", { ...batch.match })
-          }`,
+          }</small>`,
       },
       { head: t("batches.progress"), cell: (batch) => progress(ctx, batch) },
       {
