@@ -70,7 +70,12 @@ export const NOTIFICATIONS: readonly Mutant[] = [
     ["a channel is told that it fails", ".filter((name) => name !== channel)", ""],
   ]),
   ...mutantsOf("plugins/notifications/observing.ts", RULES, [
-    ["customers are told of blocks that they cannot end", "if (!CUSTOMER_BLOCKS.has(on)) return;", ""],
+    ["customers are told of blocks that they cannot end", "!CUSTOMER_BLOCKS.has(on) || ", ""],
+    [
+      "customers are told of one need again and again",
+      "if ((await host.storage.get<ToldBlock>(key))?.value.on === on) return;",
+      "",
+    ],
     ["operators are told of blocks that customers end", "if (OPERATOR_BLOCKS.has(on) && isWanted", "if (isWanted"],
   ]),
   ...mutantsOf("plugins/notifications.ts", FAILING, [
