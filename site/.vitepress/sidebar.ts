@@ -63,6 +63,7 @@ export const GROUPS: readonly Group[] = [
     ru: "Эксплуатация",
     pages: [
       ["rollout", "Rollout control", "Поэтапный выпуск"],
+      ["notifications", "Notifications", "Уведомления"],
       ["logging", "Logging", "Журнал"],
       ["notification-channels", "Notification channels", "Каналы уведомлений"],
       ["operators", "For operators", "Операторам"],

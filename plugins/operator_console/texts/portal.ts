@@ -104,12 +104,12 @@ export const PORTAL_TEXTS = {
   "timeline.again": { en: "again in {duration}", ru: "снова через {duration}" },
   "timeline.retried": { en: "retried", ru: "повторено" },
   "timeline.more": {
-    en: { one: "and {count} earlier entry", other: "and {count} earlier entries" },
+    en: { one: "{count} earlier entry", other: "{count} earlier entries" },
     ru: {
-      one: "и ещё {count} запись раньше",
-      few: "и ещё {count} записи раньше",
-      many: "и ещё {count} записей раньше",
-      other: "и ещё {count} записи раньше",
+      one: "Ещё {count} запись раньше",
+      few: "Ещё {count} записи раньше",
+      many: "Ещё {count} записей раньше",
+      other: "Ещё {count} записи раньше",
     },
   },
 } as const satisfies Texts;

@@ -18,10 +18,10 @@ interface Shown extends ConsoleScene {
   readonly open: (path: string, language?: "en" | "ru", role?: "read" | "operate") => Promise<string>;
 }
 
-async function shown(mark: string): Promise<Shown> {
+async function shown(mark: string, error = ""): Promise<Shown> {
   let fetch: (request: Request) => Promise<Response>;
   const scene = await consoleScene({
-    ...{ portals: 240, mark },
+    ...{ portals: 240, mark, error },
     prepare: (app, clock) => {
       const guard = (request: Request) => ({
         name: "ada",
@@ -110,6 +110,15 @@ describe("the pages of the console", () => {
       }
       assert.equal(page.match(/<table>/g)?.length ?? 0, page.match(/<caption>/g)?.length ?? 0, path);
     }
+  });
+
+  it("stay below 100 KB whatever domains and errors say", async () => {
+    const long = await shown("ж".repeat(230), "щ".repeat(4000));
+    for (const path of addresses(long)) {
+      const size = new TextEncoder().encode(await long.open(path, "ru")).length;
+      assert.ok(size < 100_000, `${path}: ${size} bytes`);
+    }
+    await long.app.close();
   });
 
   it("show no action to who may only read", async () => {
@@ -216,6 +225,36 @@ describe("the page of a portal", () => {
       assert.ok(page.includes(`/act/${action}?portal=${scene.parked}`), action);
     }
     assert.ok(page.includes("upgradeId=3.0.0"), "skip names the upgrade");
+  });
+
+  it("shows 80 entries of a long timeline, and a link to earlier ones", async () => {
+    let now = SCENE_TIME;
+    const { app, open, portal } = consoleRig({ clock: () => now++ });
+    app.upgrade("3", async ({ step }) => {
+      for (let n = 0; n < 150; n++) {
+        await step(`step ${n}`, () => {});
+        if (n % 50 === 49) now += 60_000;
+      }
+      throw new Error("no such list");
+    });
+    for (const body of [portal.install(2), portal.update(3)]) {
+      await app.fetch(new Request(`${ORIGIN}/`, { method: "POST", body: new URLSearchParams(body) }));
+    }
+    const seen: number[] = [];
+    let path: string | undefined = `/portals/${MEMBER_ID}`;
+    while (path !== undefined) {
+      const { status, text }: { status: number; text: string } = await open(path);
+      assert.equal(status, 200);
+      seen.push(text.match(/<li class="entry /g)!.length);
+      path = /href="(\/portals\/\w+\?before=\d+)"/.exec(text)?.[1];
+    }
+    const { deliveries, runs, attempts } = await app.admin.history(MEMBER_ID);
+    const steps = runs.flatMap(({ upgrades }) => upgrades.flatMap(({ steps }) => steps));
+    const all = deliveries.length + attempts.length + runs.length + steps.length;
+    assert.ok(seen.length > 1 && seen.every((count) => count <= 80), String(seen));
+    assert.ok(all > 150);
+    assert.equal(seen.reduce((sum, count) => sum + count, 0), all);
+    await app.close();
   });
 
   it("says what a blocked portal waits for, since when and until when", async () => {
