@@ -1,3 +1,4 @@
+// deno-lint-ignore-file no-console
 /**
  * A process of an app with telemetry(). `receive` stores an update and does no work on it, `work` does the work. `upgrade` does
  * both, for many portals.
