@@ -39,6 +39,7 @@ const optionalPeers: Readonly<Record<string, string>> = {
 };
 
 interface Manifest {
+  readonly exports: Readonly<Record<string, { readonly types: string }>>;
   dependencies?: Record<string, string>;
   peerDependencies?: Record<string, string>;
   peerDependenciesMeta?: Record<string, { optional: boolean }>;
@@ -65,7 +66,8 @@ export async function buildNpm(folder: string = join(root, "npm")): Promise<stri
   rmSync(raw);
 
   const unpacked = join(folder, "package");
-  const manifest: Manifest = { ...JSON.parse(readFileSync(join(unpacked, "package.json"), "utf8")), ...overlay };
+  const packedManifest: Manifest = JSON.parse(readFileSync(join(unpacked, "package.json"), "utf8"));
+  const manifest = { ...packedManifest, ...overlay, typesVersions: typesVersions(packedManifest) };
   for (const [name, range] of Object.entries(optionalPeers)) {
     delete manifest.dependencies?.[name];
     (manifest.peerDependencies ??= {})[name] = range;
@@ -77,6 +79,13 @@ export async function buildNpm(folder: string = join(root, "npm")): Promise<stri
   const packed = await read("npm", ["pack", "--silent", "--json", "./package"], { cwd: folder });
   const [{ filename }] = JSON.parse(packed);
   return join(folder, filename);
+}
+
+/** Returns where TypeScript finds the types of the export paths with `moduleResolution: "node10"`, which ignores `exports`. */
+function typesVersions({ exports }: Manifest): object {
+  const types = Object.entries(exports).filter(([path]) => path !== ".")
+    .map(([path, { types }]) => [path.slice("./".length), [types]]);
+  return { "*": Object.fromEntries(types) };
 }
 
 /**

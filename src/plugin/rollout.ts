@@ -197,7 +197,7 @@ export interface RolloutStatus {
   readonly stageSince: number;
   /** The options that hold. */
   readonly options: Required<Omit<RolloutOptions, "window" | "appliesTo">> & Pick<RolloutOptions, "window">;
-  /** What it waits for; absent if it is over. */
+  /** What it waits for; absent if it is over. One that is finished waits only after failures, or a pause. */
   readonly waitsFor?: RolloutWait;
   /**
    * Numbers of portals: on the target, on their way to it, and below it, for which the rollout has not come. From kept totals,

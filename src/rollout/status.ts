@@ -70,16 +70,17 @@ function breakerStatus(breaker: Breaker): RolloutBreaker {
   return { upgradeId, ...counts, pausesAt: tripsAt(breaker), ...defined({ trippedAt }) };
 }
 
-/** Returns what a rollout waits for; `undefined` if it is over. */
+/** Returns what a rollout waits for; `undefined` if it is over, or has all portals and nothing stops them. */
 export function waitOf(state: TargetState, breakers: readonly Breaker[], now: number): RolloutWait | undefined {
   const { paused, options: { window, stages }, stage, kind } = state;
-  if (state.state !== "running") return undefined;
+  if (state.state === "aborted" || state.state === "superseded") return undefined;
   if (paused !== undefined) return { on: "resume", ...paused };
   const tripped = breakers.filter(({ trippedAt }) => trippedAt !== undefined);
   if (tripped.length > 0) {
     const since = Math.min(...tripped.map(({ trippedAt }) => trippedAt!));
     return { on: "failures", upgradeIds: tripped.map(({ upgradeId }) => upgradeId), since };
   }
+  if (state.state === "finished") return undefined;
   const next = kind === "breaker" ? undefined : nextStageAt(state);
   if (next !== undefined) {
     if (next !== Infinity) return { on: "time", until: next };

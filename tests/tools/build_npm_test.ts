@@ -59,7 +59,7 @@ describe("npm tarball", () => {
 
   it("keeps comments in the types, and the names of functions and classes in the modules", () => {
     const types = read("src/app/app.d.ts");
-    assert.match(types, /@throws \{TypeError\} if the range or an option is invalid/);
+    assert.match(types, /@throws \{TypeError\} if the range, the handler or an option is invalid/);
     assert.doesNotMatch(read("src/app/app.js"), /\/\*\*/);
     assert.match(read("src/app/create_app.js"), /export function createApp\(/);
     assert.match(read("src/errors.js"), /class StorageError extends OnAppUpdateError/);
