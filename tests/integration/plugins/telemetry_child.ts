@@ -8,13 +8,14 @@
  * On Deno, its exporter is set up by the environment. On Node, this module sets up the SDK.
  */
 import { createApp } from "@b24/onappupdate";
+import { applicationToken } from "@b24/onappupdate/application-token";
 import { fileStorage } from "@b24/onappupdate/file-storage";
 import { rest } from "@b24/onappupdate/rest";
 import { telemetry } from "@b24/onappupdate/telemetry";
 import { fakeBitrix24 } from "@b24/onappupdate/testing";
 import { metrics } from "@opentelemetry/api";
 import process from "node:process";
-import { CLIENT_ID, MEMBER_ID, post, trustAll } from "../../support/app.ts";
+import { CLIENT_ID, MEMBER_ID, post } from "../../support/app.ts";
 
 const [, , part, path = ""] = process.argv;
 
@@ -51,7 +52,7 @@ const app = createApp({
   limits: { leaseMs: 2000 },
 })
   .use(telemetry())
-  .use(trustAll)
+  .use(applicationToken())
   .use(rest())
   .upgrade("3", async ({ step, b24, log }) => {
     await step("one", async () => {
@@ -67,13 +68,22 @@ if (part === "receive") {
   await app.admin.pause(note);
   await app.fetch(post(portal.update(3)));
 } else if (part === "work") {
+  // The fake of this process must agree: it is asked whether the version of the update is true.
   portal.update(3);
+  // On Node, a listener of a signal does not keep the process alive.
+  const timer = setInterval(() => {}, 1000);
+  const stopped = new Promise<void>((resolve) => process.once("SIGTERM", () => resolve()));
   await app.start();
   await app.admin.resume(note);
-  while ((await app.portal(MEMBER_ID))?.version !== "3.0.0") await app.tick();
+  while ((await app.portal(MEMBER_ID))?.version !== "3.0.0") {
+    await app.tick();
+    // SQLite is synchronous on Node: without a pause, ticks that find nothing would leave no time for timers and sockets.
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
   console.log(`version ${(await app.portal(MEMBER_ID))?.version}`);
   // Gauges are exported at intervals.
-  await new Promise<void>((resolve) => process.once("SIGTERM", () => resolve()));
+  await stopped;
+  clearInterval(timer);
 } else {
   const portals = Array.from({ length: 50 }, (_, n) => bitrix24.portal({ memberId: n.toString(16).padStart(32, "5") }));
   for (const one of portals) {

@@ -31,7 +31,9 @@ async function runPart(part: string, path: string, { endpoint }: Collector, isOv
   });
   if (isOver !== undefined) {
     await child.printed(/^version/m);
-    await until(`${part} to export what is awaited`, isOver);
+    const ended = child.exited.then(() => assert.fail(`${part} has ended by itself:\n${child.output()}`));
+    await Promise.race([until(`${part} to export what is awaited`, isOver), ended]);
+    ended.catch(() => {});
     child.stop();
   }
   assert.equal(await child.exited, part === "upgrade" ? null : 0, child.output());
