@@ -4,8 +4,6 @@
  * both, for many portals.
  *
  *     telemetry_child.ts receive|work|upgrade <file of SQLite>
- *
- * On Deno, its exporter is set up by the environment. On Node, this module sets up the SDK.
  */
 import { createApp } from "@b24/onappupdate";
 import { applicationToken } from "@b24/onappupdate/application-token";
@@ -13,34 +11,13 @@ import { fileStorage } from "@b24/onappupdate/file-storage";
 import { rest } from "@b24/onappupdate/rest";
 import { telemetry } from "@b24/onappupdate/telemetry";
 import { fakeBitrix24 } from "@b24/onappupdate/testing";
-import { metrics } from "@opentelemetry/api";
 import process from "node:process";
 import { CLIENT_ID, MEMBER_ID, post } from "../../support/app.ts";
+import { setUpExporter } from "../../support/otlp.ts";
 
 const [, , part, path = ""] = process.argv;
 
-/** Sets up the SDK, and returns a function that exports everything. */
-async function setUpSdk(): Promise<() => Promise<void>> {
-  const { OTLPTraceExporter } = await import("@opentelemetry/exporter-trace-otlp-http");
-  const { OTLPMetricExporter } = await import("@opentelemetry/exporter-metrics-otlp-http");
-  const { MeterProvider, PeriodicExportingMetricReader } = await import("@opentelemetry/sdk-metrics");
-  const { BatchSpanProcessor, NodeTracerProvider } = await import("@opentelemetry/sdk-trace-node");
-  const traces = new NodeTracerProvider({ spanProcessors: [new BatchSpanProcessor(new OTLPTraceExporter())] });
-  traces.register();
-  const reader = new PeriodicExportingMetricReader({
-    exporter: new OTLPMetricExporter(),
-    exportIntervalMillis: 500,
-    exportTimeoutMillis: 400,
-  });
-  const meters = new MeterProvider({ readers: [reader] });
-  metrics.setGlobalMeterProvider(meters);
-  return async () => {
-    await traces.shutdown();
-    await meters.shutdown();
-  };
-}
-
-const shutDown = "Deno" in globalThis ? undefined : await setUpSdk();
+const shutDown = await setUpExporter();
 // Both processes make the same tokens.
 const bitrix24 = fakeBitrix24({ clientId: CLIENT_ID });
 const portal = bitrix24.portal({ memberId: MEMBER_ID });
@@ -102,4 +79,4 @@ if (part === "receive") {
   process.kill(process.pid, "SIGKILL");
 }
 await app.close();
-await shutDown?.();
+await shutDown();
