@@ -6,7 +6,7 @@ import type { App } from "@b24/onappupdate";
 import { type OperatorConsole, operatorConsole, type OperatorConsoleOptions } from "@b24/onappupdate/operator-console";
 import { getRequestListener } from "@hono/node-server";
 import { type Browser, type BrowserContext, type BrowserContextOptions, chromium, type Page } from "playwright-core";
-import { passwordHash } from "../../src/cli/password.ts";
+import { passwordHash as hashOf } from "../../src/cli/password.ts";
 import { quietLogger } from "../support/app.ts";
 
 const CHROMIUM = ["/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome"];
@@ -20,9 +20,14 @@ export interface ServedConsole {
   readonly close: () => Promise<void>;
 }
 
-/** Serves a console of an app that has not started yet. */
-export async function serveConsole(app: App, options: Partial<OperatorConsoleOptions> = {}): Promise<ServedConsole> {
-  // The origin of the console has the port of its server.
+/** A port that listens, for a console that is not made yet. */
+export interface ConsolePort extends ServedConsole {
+  /** Makes the console of an app that has not started yet. */
+  readonly serve: (app: App, options?: Partial<OperatorConsoleOptions>) => void;
+}
+
+/** Opens a port. The origin of a console has the port of its server. */
+export async function openPort(): Promise<ConsolePort> {
   const served: Partial<OperatorConsole> = {};
   const listener = getRequestListener((request, platform) => served.fetch!(request, platform), {
     overrideGlobalObjects: false,
@@ -30,22 +35,25 @@ export async function serveConsole(app: App, options: Partial<OperatorConsoleOpt
   const server = createServer(listener);
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
   const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
-  const hash = await passwordHash(PASSWORD, new Uint8Array(16).fill(7));
-  Object.assign(
-    served,
-    operatorConsole({
-      ...{ app, origin: url, logger: quietLogger },
-      guard: { users: [{ name: "ada", passwordHash: hash, role: "operate" }] },
-      ...options,
-    }),
-  );
+  const passwordHash = await hashOf(PASSWORD, new Uint8Array(16).fill(7));
   return {
     url,
+    serve: (app, options) => {
+      const guard = { users: [{ name: "ada", passwordHash, role: "operate" as const }] };
+      Object.assign(served, operatorConsole({ app, origin: url, logger: quietLogger, guard, ...options }));
+    },
     close: async () => {
       server.closeAllConnections();
       await new Promise((resolve) => server.close(resolve));
     },
   };
+}
+
+/** Serves a console of an app that has not started yet. */
+export async function serveConsole(app: App, options: Partial<OperatorConsoleOptions> = {}): Promise<ServedConsole> {
+  const port = await openPort();
+  port.serve(app, options);
+  return port;
 }
 
 /** Launches Chromium. */
