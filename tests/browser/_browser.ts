@@ -20,14 +20,9 @@ export interface ServedConsole {
   readonly close: () => Promise<void>;
 }
 
-/** A port that listens, for a console that is not made yet. */
-export interface ConsolePort extends ServedConsole {
-  /** Makes the console of an app that has not started yet. */
-  readonly serve: (app: App, options?: Partial<OperatorConsoleOptions>) => void;
-}
-
-/** Opens a port. The origin of a console has the port of its server. */
-export async function openPort(): Promise<ConsolePort> {
+/** Serves a console of an app that has not started yet. */
+export async function serveConsole(app: App, options: Partial<OperatorConsoleOptions> = {}): Promise<ServedConsole> {
+  // The origin of the console has the port of its server.
   const served: Partial<OperatorConsole> = {};
   const listener = getRequestListener((request, platform) => served.fetch!(request, platform), {
     overrideGlobalObjects: false,
@@ -36,24 +31,15 @@ export async function openPort(): Promise<ConsolePort> {
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
   const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
   const passwordHash = await hashOf(PASSWORD, new Uint8Array(16).fill(7));
+  const guard = { users: [{ name: "ada", passwordHash, role: "operate" as const }] };
+  Object.assign(served, operatorConsole({ app, origin: url, logger: quietLogger, guard, ...options }));
   return {
     url,
-    serve: (app, options) => {
-      const guard = { users: [{ name: "ada", passwordHash, role: "operate" as const }] };
-      Object.assign(served, operatorConsole({ app, origin: url, logger: quietLogger, guard, ...options }));
-    },
     close: async () => {
       server.closeAllConnections();
       await new Promise((resolve) => server.close(resolve));
     },
   };
-}
-
-/** Serves a console of an app that has not started yet. */
-export async function serveConsole(app: App, options: Partial<OperatorConsoleOptions> = {}): Promise<ServedConsole> {
-  const port = await openPort();
-  port.serve(app, options);
-  return port;
 }
 
 /** Launches Chromium. */

@@ -5,15 +5,7 @@ import { ACTIONS } from "../../plugins/operator_console/actions.ts";
 import { PAGES } from "../../plugins/operator_console/pages.ts";
 import { after, before, describe, it } from "../support/test.ts";
 import { type ConsoleScene, consoleScene } from "../support/console_scene.ts";
-import {
-  type ConsolePort,
-  launch,
-  openPort,
-  openWindow,
-  serveConsole,
-  type ServedConsole,
-  signIn,
-} from "./_browser.ts";
+import { launch, openWindow, serveConsole, type ServedConsole, signIn } from "./_browser.ts";
 import { type Incident, incident } from "./_incident.ts";
 
 /** Addresses of each page, with a filter, and of errors. */
@@ -59,7 +51,7 @@ describe("each page of the console", () => {
   let browser: Browser;
   /** Portals in all states, with much of everything. */
   let full: ConsoleScene;
-  let port: ConsolePort;
+  let port: ServedConsole;
   let paths: readonly string[];
   let actPaths: readonly string[];
   /** Portals with tokens, and with errors that contain markup. */
@@ -67,8 +59,11 @@ describe("each page of the console", () => {
   let served: ServedConsole;
   before(async () => {
     browser = await launch();
-    port = await openPort();
-    full = await consoleScene({ prepare: (app, clock) => port.serve(app, { clock }) });
+    full = await consoleScene({
+      prepare: async (app, clock) => {
+        port = await serveConsole(app, { clock });
+      },
+    });
     [paths, actPaths] = [pathsOf(full.parked), actPathsOf(full.parked)];
     scene = incident();
     served = await serveConsole(scene.app);

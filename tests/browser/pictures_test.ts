@@ -1,45 +1,37 @@
 import assert from "node:assert/strict";
-import { existsSync, mkdirSync, writeFileSync } from "node:fs";
-import { dirname } from "node:path";
-import process from "node:process";
+import { existsSync, readFileSync } from "node:fs";
+import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { consoleScene } from "../support/console_scene.ts";
 import { describe, it } from "../support/test.ts";
-import { launch, openPort, openWindow, signIn } from "./_browser.ts";
+import { launch } from "./_browser.ts";
+import { PICTURES, takePictures } from "./_pictures.ts";
 
-const FOLDER = fileURLToPath(new URL("../../docs/images/", import.meta.url));
+const docs = fileURLToPath(new URL("../../docs/", import.meta.url));
 
-/** The pictures of docs/console.md. `UPDATE_PICTURES=1` draws them anew. */
-const PICTURES = [
-  { name: "console-overview", page: "/", colorScheme: "light" },
-  { name: "console-overview-dark", page: "/", colorScheme: "dark" },
-  { name: "console-portal", page: "/portals/{parked}", colorScheme: "light" },
-] as const;
+/** Size of a picture that pages of the documentation can bear. */
+const MAX_BYTES = 150_000;
+
+/** Returns the width and the height in the head of a PNG file. */
+function sizeOf(png: Uint8Array): { readonly width: number; readonly height: number } {
+  const view = new DataView(png.buffer, png.byteOffset);
+  return { width: view.getUint32(16), height: view.getUint32(20) };
+}
 
 describe("the pictures of the console", () => {
-  it("are drawn from its pages", async () => {
-    const port = await openPort();
-    const scene = await consoleScene({ prepare: (app, clock) => port.serve(app, { clock }) });
+  it("can be taken as docs/ has them, without an error on any page", async () => {
     const browser = await launch();
-    try {
-      for (const { name, page: path, colorScheme } of PICTURES) {
-        const viewport = { width: 1200, height: 800 };
-        const window = await openWindow(browser, port.url, { colorScheme, viewport, timezoneId: "Europe/Berlin" });
-        await signIn(window, port.url, path.replace("{parked}", scene.parked));
-        const picture = await window.page.screenshot({ animations: "disabled" });
-        assert.ok(picture.length > 10_000, name);
-        const file = `${FOLDER}${name}.png`;
-        if (process.env["UPDATE_PICTURES"] === "1") {
-          mkdirSync(dirname(file), { recursive: true });
-          writeFileSync(file, picture);
-        }
-        assert.ok(existsSync(file), `${file} is not there`);
-        await window.context.close();
+    const taken = await takePictures(browser);
+    await browser.close();
+    const page = readFileSync(join(docs, "console.md"), "utf8");
+    for (const [name, { viewport }] of Object.entries(PICTURES)) {
+      const { png, problems } = taken.get(name)!;
+      assert.deepEqual(problems, [], name);
+      assert.ok(existsSync(join(docs, name)), `docs/${name} is missing: deno run -A scripts/console_pictures.ts`);
+      for (const one of [png, readFileSync(join(docs, name))]) {
+        assert.deepEqual(sizeOf(one), viewport, name);
+        assert.ok(one.length < MAX_BYTES, `${name} has ${one.length} bytes`);
       }
-    } finally {
-      await browser.close();
-      await scene.app.close();
-      await port.close();
+      assert.ok(page.includes(`](${name})`), `docs/console.md does not show ${name}`);
     }
   });
 });
