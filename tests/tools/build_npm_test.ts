@@ -52,9 +52,9 @@ describe("npm tarball", () => {
     assert.ok(modules.includes("mod.js") && modules.includes("mod.d.ts"));
   });
 
-  it("has at most 500 kB", () => {
+  it("has at most 640 kB", () => {
     const { size } = statSync(tarball);
-    assert.ok(size <= 500_000, `${size} bytes: see shorten() of scripts/build_npm.ts`);
+    assert.ok(size <= 640_000, `${size} bytes: see shorten() of scripts/build_npm.ts`);
   });
 
   it("keeps comments in the types, and the names of functions and classes in the modules", () => {
