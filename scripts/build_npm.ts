@@ -34,6 +34,7 @@ const overlay = {
 const optionalPeers: Readonly<Record<string, string>> = {
   "@bitrix24/b24jssdk": "^2.2.0",
   "@hono/node-server": "^2.0.0",
+  "@opentelemetry/api": "^1.9.0",
   "hono": "^4.0.0",
   "nodemailer": "^10.0.0",
 };
@@ -42,7 +43,9 @@ const optionalPeers: Readonly<Record<string, string>> = {
 export const MODULES = "modules";
 
 interface Manifest {
-  readonly exports: Readonly<Record<string, Readonly<Record<string, string>>>>;
+  readonly exports: Readonly<
+    Record<string, { readonly types: string; readonly import?: string; readonly default?: string }>
+  >;
   readonly bin: Readonly<Record<string, string>>;
   dependencies?: Record<string, string>;
   peerDependencies?: Record<string, string>;
@@ -70,7 +73,8 @@ export async function buildNpm(folder: string = join(root, "npm")): Promise<stri
   rmSync(raw);
 
   const unpacked = join(folder, "package");
-  const manifest: Manifest = { ...JSON.parse(readFileSync(join(unpacked, "package.json"), "utf8")), ...overlay };
+  const packedManifest: Manifest = JSON.parse(readFileSync(join(unpacked, "package.json"), "utf8"));
+  const manifest = { ...packedManifest, ...overlay, typesVersions: typesVersions(packedManifest) };
   for (const [name, range] of Object.entries(optionalPeers)) {
     delete manifest.dependencies?.[name];
     (manifest.peerDependencies ??= {})[name] = range;
@@ -94,13 +98,20 @@ function modulesIn(folder: string): string[] {
     );
 }
 
+/** Returns where TypeScript finds the types of the export paths with `moduleResolution: "node10"`, which ignores `exports`. */
+function typesVersions({ exports }: Manifest): object {
+  const types = Object.entries(exports).filter(([path]) => path !== ".")
+    .map(([path, { types }]) => [path.slice("./".length), [types]]);
+  return { "*": Object.fromEntries(types) };
+}
+
 /**
  * Puts the modules of a package together: one for each export and for the command, and those that several of them share. Drops
  * comments and spaces, and shortens the names of variables. Functions and classes keep their names, which stack traces have,
  * and editors show the comments of the types. Hundreds of modules would make the tarball half as large again.
  */
 async function bundle(folder: string, { exports, bin }: Manifest): Promise<void> {
-  const targets = Object.values(exports).map((paths) => paths["import"] ?? paths["default"]);
+  const targets = Object.values(exports).map((paths) => paths.import ?? paths.default);
   const entryPoints = [...new Set([...targets, ...Object.values(bin)].map((path) => join(folder, path!)))];
   const { outputFiles } = await build({
     ...{ entryPoints, outdir: folder, outbase: folder, write: false, bundle: true, splitting: true, format: "esm" },

@@ -56,6 +56,7 @@ export function toPage(file: string, text: string, exists: (file: string) => boo
   };
   return outsideCode(text, (prose) =>
     prose
+      .replaceAll(BADGE, "")
       .replaceAll(/(!?\]\()([^()\s]+)(\))/g, (_, open, target, close) => open + follow(target) + close)
       .replaceAll(/^(\[[^\]]+\]: )(\S+)$/gm, (_, name, target) => name + follow(target)));
 }
@@ -82,6 +83,9 @@ function fileOf(link: string): string | undefined {
   const [, page] = /^(?:ru\/)?([\w-]+)$/.exec(link.startsWith(`${SITE}/`) ? link.slice(SITE.length + 1) : "") ?? [];
   return page === undefined ? undefined : `docs/${page}.md`;
 }
+
+/** A badge: a picture of another host that is a link. The site loads nothing from elsewhere. */
+const BADGE = /^\[!\[[^\]]*\]\(https:[^)]*\)\]\([^)]*\)\n/gm;
 
 /** Replaces in a Markdown text what is not in fenced code. */
 function outsideCode(text: string, replace: (prose: string) => string): string {

@@ -12,8 +12,9 @@ const root = fileURLToPath(new URL("..", import.meta.url));
 /** Files that the tests need besides the package. The sources come from the tarball. */
 const COPIED = ["tests/unit", "tests/integration", "tests/postgres", "tests/support", "tests/fixtures", "scripts"];
 
-/** Packages that only the benchmarks import. They are large, so that tests do without them. */
+/** Packages that only the benchmarks, the scripts and their tests import. They are large, so that other tests do without them. */
 const BENCH_PACKAGES: ReadonlySet<string> = new Set([
+  ...["@arethetypeswrong/core", "esbuild", "publint", "terser"],
   ...["@octokit/webhooks", "@shopify/shopify-api", "@slack/bolt", "bullmq", "umzug"],
 ]);
 

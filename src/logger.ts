@@ -42,7 +42,7 @@ export interface ConsoleLoggerOptions {
    *
    * @default "info"
    */
-  readonly level?: typeof LEVELS[number];
+  readonly level?: "debug" | "info" | "warn" | "error";
 }
 
 const LEVELS = ["debug", "info", "warn", "error"] as const;
@@ -139,19 +139,10 @@ const MAX_CAUSES = 10;
 /** The errors behind plain objects, for loggers that take errors: they print the class and the stack. */
 const errorBehind = new WeakMap<object, Error>();
 
-/** Returns a member of an error. The `code` of a redacted DOMException throws: its name says as much. */
-function memberOf(error: Error, name: "code" | "b24Code"): unknown {
-  try {
-    return (error as { readonly code?: unknown; readonly b24Code?: unknown })[name];
-  } catch {
-    return undefined;
-  }
-}
-
 /** Returns an error as a plain object. The stack is left out: it repeats the message of every cause. */
 function plainError(error: Error, depth: number = 0): LogFields {
   const { name, message, cause } = error;
-  const [code, b24Code] = [memberOf(error, "code"), memberOf(error, "b24Code")];
+  const { code, b24Code } = error as { readonly code?: unknown; readonly b24Code?: unknown };
   return {
     name,
     ...(code === undefined ? {} : { code }),
@@ -176,7 +167,7 @@ function withErrors(fields: LogFields): LogFields {
 /** Returns a copy of an error with what {@linkcode plainError} shows of it, and the stack. Other members may hold secrets. */
 function bareError(error: Error, depth: number = 0): Error {
   const { name, message, stack, cause } = error;
-  const [code, b24Code] = [memberOf(error, "code"), memberOf(error, "b24Code")];
+  const { code, b24Code } = error as { readonly code?: unknown; readonly b24Code?: unknown };
   const shown = defined({ name, message, stack, code, b24Code });
   const copy = Object.create(Object.getPrototypeOf(error)) as Error;
   const define = (key: string, value: unknown): void =>

@@ -8,6 +8,7 @@ import { SENTENCES, type Sentences } from "./sentences.ts";
 
 /** The group of a notification, as the option `link` gets it. */
 export interface LinkedGroup extends GroupLabels {
+  /** The kind of its notifications. */
   readonly kind: NotificationKind;
 }
 

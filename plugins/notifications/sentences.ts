@@ -143,12 +143,12 @@ const RU: Sentences = {
       resolved: (facts) => `Обновлено порталов: ${atLeast(facts)}`,
     },
     rollout_paused: {
-      firing: ({ target }) => `Выкладка ${target} приостановлена`,
-      resolved: ({ target }) => `Выкладка ${target} больше не приостановлена`,
+      firing: ({ target }) => `Выпуск ${target} приостановлен`,
+      resolved: ({ target }) => `Выпуск ${target} больше не приостановлен`,
     },
     rollout_finished: {
-      firing: ({ target }) => `Выкладка ${target} завершена`,
-      resolved: ({ target }) => `Выкладка ${target} завершена`,
+      firing: ({ target }) => `Выпуск ${target} завершён`,
+      resolved: ({ target }) => `Выпуск ${target} завершён`,
     },
     verification_refused: {
       firing: (facts) => `Отклонено неподлинных событий: ${atLeast(facts)}`,
@@ -201,10 +201,10 @@ const RU: Sentences = {
     operator: (by, reason) => `${by}: ${reason}`,
     ended: (state) =>
       ({
-        aborted: "Выкладка прекращена",
-        superseded: "Выкладку заменила более новая",
-        finished: "Выкладка завершена",
-      } as Partial<Record<string, string>>)[state] ?? `Состояние выкладки: ${state}`,
+        aborted: "Выпуск прекращён",
+        superseded: "Выпуск заменён более новым",
+        finished: "Выпуск завершён",
+      } as Partial<Record<string, string>>)[state] ?? `Состояние выпуска: ${state}`,
     failures: (count, message) => `${count} × ${message}`,
     since: (time) => `С ${time}`,
   },

@@ -1,5 +1,6 @@
 /** Calls of the operator API within the process: the same checks, the same fields, the same audit log. */
 import type {
+  AppHealth,
   AuditPage,
   Batch,
   CheckReport,
@@ -34,6 +35,7 @@ interface Items<Item> {
 export interface Answers {
   readonly listPortals: PortalPage;
   readonly countPortals: Items<PortalCount>;
+  readonly getHealth: AppHealth;
   readonly listStuck: Items<StuckGroup>;
   readonly listSnapshots: Items<CountSnapshot>;
   readonly listUnverified: UnverifiedPage;

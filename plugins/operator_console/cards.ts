@@ -43,6 +43,15 @@ export function facts(list: readonly Fact[]): Html {
   }</dl>`;
 }
 
+/** Number of characters of a message in a list: pages stay below 100 KB, whatever errors say. */
+const MAX_MESSAGE = 300;
+
+/** Returns a text, or its beginning: for lists. */
+export function shortened(text: string, max = MAX_MESSAGE): string {
+  const chars = [...text.slice(0, 2 * max)];
+  return chars.length <= max ? text : `${chars.slice(0, max - 1).join("")}…`;
+}
+
 /** Returns a link to the page of an action, or nothing if the viewer may not act. It leads back to this page. */
 export function actionLink(
   ctx: PageContext,
@@ -78,8 +87,10 @@ export function place(
   { upgradeId, step }: { readonly upgradeId?: string | undefined; readonly step?: string | undefined },
 ): string {
   const { t } = ctx;
-  const upgrade = upgradeId === undefined ? t("parts.beforeUpgrade") : t("parts.upgrade", { id: upgradeId });
-  return step === undefined ? upgrade : `${upgrade} · ${t("parts.step", { name: step })}`;
+  const upgrade = upgradeId === undefined
+    ? t("parts.beforeUpgrade")
+    : t("parts.upgrade", { id: shortened(upgradeId, 100) });
+  return step === undefined ? upgrade : `${upgrade} · ${t("parts.step", { name: shortened(step, 100) })}`;
 }
 
 const collator = new Intl.Collator("en", { numeric: true });

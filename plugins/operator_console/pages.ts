@@ -8,6 +8,7 @@ import { OVERVIEW } from "./pages/overview.ts";
 import { PORTAL } from "./pages/portal.ts";
 import { PORTALS } from "./pages/portals.ts";
 import { ROLLOUT } from "./pages/rollout.ts";
+import { UPGRADES } from "./pages/upgrades.ts";
 import { UNVERIFIED } from "./pages/unverified.ts";
 
 export const PAGES: readonly AnyPage[] = [
@@ -20,4 +21,5 @@ export const PAGES: readonly AnyPage[] = [
   OUTBOX,
   UNVERIFIED,
   HEALTH,
+  UPGRADES,
 ];

@@ -1,6 +1,6 @@
 /** What lists of portals say about each. */
 import type { Portal } from "../../mod.ts";
-import { place } from "./cards.ts";
+import { place, shortened } from "./cards.ts";
 import { type Html, markup } from "./html.ts";
 import type { PageContext } from "./page.ts";
 
@@ -19,12 +19,12 @@ export function reasonOf(ctx: PageContext, { state, failure, blocked, run }: Por
   if (state === "blocked" && blocked !== undefined) {
     return markup`<span class="reason-place">${
       t("portals.waitsFor", { what: t(`blocked.${blocked.on}`) })
-    }</span> <span class="message">${blocked.message}</span>`;
+    }</span> <span class="message">${shortened(blocked.message)}</span>`;
   }
   if (failure !== undefined && state !== "current") {
-    return markup`<span class="reason-place">${
-      place(ctx, failure)
-    }</span> <span class="message">${failure.message}</span>`;
+    return markup`<span class="reason-place">${place(ctx, failure)}</span> <span class="message">${
+      shortened(failure.message)
+    }</span>`;
   }
   if (run?.current === undefined) return undefined;
   const { progress, current: { upgradeId } } = run;

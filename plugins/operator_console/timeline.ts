@@ -1,6 +1,6 @@
 /** The history of a portal as one list. */
 import type { FailedAttempt, PortalDelivery, PortalHistory, RecordedRun } from "../../mod.ts";
-import { place } from "./cards.ts";
+import { place, shortened } from "./cards.ts";
 import { type Html, markup } from "./html.ts";
 import type { PageContext } from "./page.ts";
 
@@ -16,28 +16,38 @@ interface Entry {
 }
 
 /** Number of entries that are shown: a page stays below 100 KB. */
-export const MAX_ENTRIES = 150;
+const MAX_ENTRIES = 80;
 
-/** Returns the timeline of a portal, the latest first. */
-export function timeline(ctx: PageContext, { deliveries, runs, attempts }: PortalHistory): Html {
+/** Returns the timeline of a portal, the latest first, and a link to what was before. */
+export function timeline(ctx: PageContext, memberId: string, { deliveries, runs, attempts }: PortalHistory): Html {
+  const before = Number(ctx.params.query.before ?? Infinity);
   const all = [
     ...deliveries.map((delivery) => eventEntry(ctx, delivery)),
     ...runs.flatMap((run) => runEntries(ctx, run)),
     ...attempts.map((attempt) => failureEntry(ctx, attempt)),
   ].reverse().sort((a, b) => b.at - a.at);
-  const shown = all.slice(0, MAX_ENTRIES);
-  const rest = all.length - shown.length;
+  const left = all.filter(({ at }) => at < before);
+  // Those of one time stay together.
+  const end = left[MAX_ENTRIES]?.at ?? -Infinity;
+  const shown = left.filter(({ at }, i) => i < MAX_ENTRIES && at > end);
+  const rest = left.length - shown.length;
   return markup`<ol class="timeline">${
     shown.map(({ at, kind, mood, title, text }) =>
       markup`<li class="entry entry-${kind}${
         mood === undefined ? "" : ` entry-${mood}`
-      }"><p class="entry-head"><span class="entry-kind">${
-        ctx.t(`timeline.${kind}`)
-      }</span> <span class="entry-title">${title}</span> ${ctx.time(at)}</p>${
+      }"><p class="entry-head"><span class="entry-kind">${ctx.t(`timeline.${kind}`)}</span> <span class="entry-title">${
+        shortened(title, 200)
+      }</span> ${ctx.time(at)}</p>${
         text === undefined || text === "" ? "" : markup`<p class="entry-text">${text}</p>`
       }</li>\n`
     )
-  }</ol>${rest === 0 ? "" : markup`<p class="soft">${ctx.t("timeline.more", { count: rest })}</p>`}`;
+  }</ol>${
+    rest === 0 || shown.length === 0
+      ? ""
+      : markup`<p><a class="button" href="${ctx.href(`/portals/${memberId}`, { before: shown.at(-1)!.at })}">${
+        ctx.t("timeline.more", { count: rest })
+      }</a></p>`
+  }`;
 }
 
 function eventEntry(
@@ -47,7 +57,7 @@ function eventEntry(
   const { t } = ctx;
   const parts = [t(`timeline.delivery.${state}`)];
   if (doneAt !== undefined) parts.push(t("timeline.after", { duration: ctx.duration(doneAt - receivedAt) }));
-  if (error !== undefined) parts.push(t("timeline.attemptFailed", { count: attempts ?? 1, error }));
+  if (error !== undefined) parts.push(t("timeline.attemptFailed", { count: attempts ?? 1, error: shortened(error) }));
   if (retryAt !== undefined) parts.push(retryText(ctx, retryAt));
   const mood = state === "parked" ? "bad" : state === "unconfirmed" || state === "retrying" ? "warn" : undefined;
   return { at: receivedAt, kind: "event", title: name, text: parts.join(" · "), ...(mood !== undefined && { mood }) };
@@ -111,7 +121,9 @@ function failureEntry(
   return {
     ...{ at: failedAt, kind: "failure", mood: "bad" },
     title: event === undefined ? place(ctx, where) : t("timeline.handlers", { event }),
-    text: markup`<span class="message">${message}</span> ${t("timeline.attempt", { count: attempt })} · ${next}`,
+    text: markup`<span class="message">${shortened(message)}</span> ${
+      t("timeline.attempt", { count: attempt })
+    } · ${next}`,
   };
 }
 

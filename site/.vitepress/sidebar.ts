@@ -63,9 +63,11 @@ export const GROUPS: readonly Group[] = [
     ru: "Эксплуатация",
     pages: [
       ["rollout", "Rollout control", "Поэтапный выпуск"],
+      ["notifications", "Notifications", "Уведомления"],
       ["logging", "Logging", "Журнал"],
       ["notification-channels", "Notification channels", "Каналы уведомлений"],
       ["operators", "For operators", "Операторам"],
+      ["telemetry", "Telemetry", "Телеметрия"],
       ["incident", "An incident", "Если что-то сломалось"],
       ["troubleshooting", "Troubleshooting", "Поиск неисправностей"],
       ["command-line", "Command line", "Командная строка"],

@@ -180,7 +180,7 @@ export async function acceptVerified(
   const isWithoutWork = (id === undefined || isDuplicate || isOver) && !bringsWork(record, next);
   if (isWithoutWork && await storeWithoutWork(storage, event, facts, known, needOf(next))) {
     if (isDuplicate) return reportDuplicate(runtime, log, event);
-    reportAccepted(runtime, log, event);
+    reportAccepted(runtime, log, event, receivedAt);
     return { state: "done" };
   }
   const name = id ?? await deliveryId(event, tree, runtime.digest);
@@ -194,7 +194,7 @@ export async function acceptVerified(
     });
   if (delivery === undefined) return reportDuplicate(runtime, log, event);
   if (next !== undefined) reportDowngrade(runtime, log, event, facts, record);
-  reportAccepted(runtime, log, event);
+  reportAccepted(runtime, log, event, receivedAt);
   if (delivery !== "done") return { state: "accepted", delivery };
   log.debug("event handled", { event: "event.handled", deliveryId: name });
   notify(runtime, "eventHandled", { event });
@@ -263,9 +263,9 @@ function isUnblocked(record: PortalRecord, next: PortalRecord): boolean {
   return canResume || (!hasTokens(record) && hasTokens(next));
 }
 
-function reportAccepted(runtime: AppRuntime, log: Logger, event: B24Event): void {
+function reportAccepted(runtime: AppRuntime, log: Logger, event: B24Event, receivedAt: number): void {
   log.info("event accepted", { event: "event.accepted" });
-  notify(runtime, "eventReceived", { event });
+  notify(runtime, "eventReceived", { event, receivedAt });
 }
 
 function reportDuplicate(runtime: AppRuntime, log: Logger, event: B24Event): Accepted {

@@ -165,7 +165,7 @@ async function startInstallation(change: Change): Promise<Changed> {
     return { record: await loadPortal(runtime.storage, memberId), hasWork: false };
   }
   runtime.log.info("installation started by an opening", { event: "opening.installation_started", memberId });
-  notify(runtime, "eventReceived", { event: incoming.event });
+  notify(runtime, "eventReceived", { event: incoming.event, receivedAt: incoming.receivedAt });
   return { record: delivery.record, delivery, hasWork: false };
 }
 

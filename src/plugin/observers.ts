@@ -70,7 +70,13 @@ export interface Observers {
    * An authentic event was accepted. If it causes work, it is stored. Each event that is received ends in exactly one of
    * `eventReceived`, `duplicateReceived`, `eventRejected` and `eventsDropped`, unless a crash loses or repeats it.
    */
-  readonly eventReceived: (report: { readonly event: B24Event }) => void | Promise<void>;
+  readonly eventReceived: (
+    report: {
+      readonly event: B24Event;
+      /** When its request arrived, in milliseconds since 1970: before its verification, which may have waited. */
+      readonly receivedAt: number;
+    },
+  ) => void | Promise<void>;
   /**
    * An event is stored until Bitrix24 has been asked about it. `eventReceived`, `eventRejected`, `duplicateReceived` or
    * `eventsDropped` follows.
@@ -240,7 +246,16 @@ export interface Observers {
     },
   ) => void | Promise<void>;
   /** A tick has finished. */
-  readonly tickFinished: (report: { readonly handled: number; readonly failed: number }) => void | Promise<void>;
+  readonly tickFinished: (
+    report: {
+      readonly handled: number;
+      readonly failed: number;
+      /** How late the tick has begun the work that was due first, in milliseconds; 0 if no work was due. */
+      readonly lagMs: number;
+      /** How many more questions about unverified events this process may ask in the current minute. */
+      readonly verificationsLeft: number;
+    },
+  ) => void | Promise<void>;
   /** The work of an event is done. */
   readonly eventHandled: (report: { readonly event: B24Event }) => void | Promise<void>;
 }

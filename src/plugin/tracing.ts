@@ -115,9 +115,11 @@ export interface WorkSpan {
 
 /** An operation of the app's storage that has ended. */
 export interface StorageReport {
+  /** A listing is one operation, with all its entries. */
   readonly operation: "get" | "put" | "delete" | "write" | "list";
   /** Milliseconds that the app has waited. */
   readonly ms: number;
+  /** Absent if it has succeeded. */
   readonly error?: Error;
 }
 

@@ -15,6 +15,8 @@ export interface Budget {
    * question may be asked. Times in milliseconds since 1970.
    */
   readonly reserve: (at: number) => number;
+  /** Returns how many questions about known portals `take` would count now. */
+  readonly left: () => number;
   /** Returns when the window ends, in milliseconds since 1970. */
   readonly renewedAt: () => number;
 }
@@ -83,6 +85,10 @@ export function createBudget({ perMinute, perPortal }: VerificationBudget, clock
       let found = wanted;
       while (!takeFrom(found)) found++;
       return found === wanted ? at : found * WINDOW_MS;
+    },
+    left: () => {
+      renew();
+      return Math.max(0, perMinute - total);
     },
     renewedAt: () => (Math.floor(clock() / WINDOW_MS) + 1) * WINDOW_MS,
   };

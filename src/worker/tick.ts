@@ -78,7 +78,7 @@ const SWEEP_PAGE = 100;
 /** The parts of an app that a tick sets to work. */
 export interface TickerParts {
   readonly worker: Worker;
-  readonly verifier: Pick<Verifier, "tick" | "settled">;
+  readonly verifier: Pick<Verifier, "tick" | "settled" | "budget">;
   readonly totals: Pick<Totals, "flush">;
   /** While the app is paused, no portal is passed to the worker. */
   readonly pauseSwitch: Pick<PauseSwitch, "current">;
@@ -137,7 +137,9 @@ export function createTicker(
   function report(round: Round): TickReport {
     const { handled, failed, portals } = round.counts();
     log.debug("tick finished", { event: "tick.finished", portals, handled, failed });
-    notify(runtime, "tickFinished", { handled, failed });
+    notify(runtime, "tickFinished", {
+      ...{ handled, failed, lagMs: round.lagMs(), verificationsLeft: verifier.budget().left() },
+    });
     return { handled, failed };
   }
 
@@ -205,6 +207,8 @@ interface Round {
   readonly ended: () => Promise<void>;
   /** Returns the counts so far. */
   readonly counts: () => TickReport & { readonly portals: number };
+  /** Returns how late the work began that was due first, in milliseconds; 0 if none was due. */
+  readonly lagMs: () => number;
 }
 
 function createRound(runtime: AppRuntime, worker: Worker, { limit, concurrency, isOver }: RoundOptions): Round {
@@ -214,10 +218,14 @@ function createRound(runtime: AppRuntime, worker: Worker, { limit, concurrency, 
   let started = 0;
   let handled = 0;
   let failed = 0;
+  let lagMs = 0;
 
   /** Processes a portal, and deletes those of its entries that are stale. */
   async function processEntries(memberId: string, entries: readonly ScheduleEntry[]): Promise<void> {
+    const lateMs = clock() - Math.min(...entries.map(({ due }) => entryTime(due)));
     const processed = await worker.process(memberId, entries.map(({ due }) => due));
+    // Otherwise another process works on the portal.
+    if (processed.released !== undefined) lagMs = Math.max(lagMs, lateMs);
     handled += processed.handled;
     failed += processed.failed;
     // Does not count: a portal that another process holds, or newer code has written, must not displace others.
@@ -254,6 +262,7 @@ function createRound(runtime: AppRuntime, worker: Worker, { limit, concurrency, 
       while (running.size > 0) await Promise.all(running);
     },
     counts: () => ({ handled, failed, portals }),
+    lagMs: () => lagMs,
   };
 }
 

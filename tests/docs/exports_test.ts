@@ -112,6 +112,9 @@ const EXPORTS: Readonly<Record<string, readonly string[]>> = {
     "rest",
     "resultOf",
   ],
+  "./telemetry": [
+    "telemetry",
+  ],
   "./storage": [
     "Secret",
     "assertKey",

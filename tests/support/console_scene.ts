@@ -47,6 +47,8 @@ export interface SceneOptions {
   readonly portals?: number;
   /** What portals, errors and reasons say besides. */
   readonly mark?: string;
+  /** What errors say besides that. */
+  readonly error?: string;
   /** Called before the app starts: a console has to be made before. */
   readonly prepare?: (app: App, clock: () => number) => void;
 }
@@ -65,7 +67,7 @@ function domainOf(n: number): string {
 
 /** Returns an app with portals, 40 of which are parked for three causes, a rollout that has paused itself, and its history. */
 export async function consoleScene(
-  { portals = 1280, mark = "", prepare = () => {} }: SceneOptions = {},
+  { portals = 1280, mark = "", error = "", prepare = () => {} }: SceneOptions = {},
 ): Promise<ConsoleScene> {
   const storage = memoryStorage();
   let now = SCENE_TIME - 3 * HOUR_MS;
@@ -99,7 +101,7 @@ export async function consoleScene(
       now += 640;
       for (let i = 0; i < 12; i++) countCall("crm.item.list");
       const i = failing.indexOf(memberId);
-      if (i >= 0 && i < 44) throw errorOf(i, portal.domain, mark);
+      if (i >= 0 && i < 44) throw errorOf(i, portal.domain, mark + error);
     });
     progress(40, 40);
     await step("register robots", () => void countCall("bizproc.robot.add"));
@@ -116,7 +118,7 @@ export async function consoleScene(
   }
   now = SCENE_TIME - 20 * 60_000;
   await app.tick();
-  await operate(app, { storage, parked, ids, mark });
+  await operate(app, { retried: failing[1]!, ids, mark });
   await receiveUnverified(app, mark);
   await outbox.put();
   now = SCENE_TIME - 60_000;
@@ -244,12 +246,7 @@ async function storeSnapshots(storage: Storage, portals: number): Promise<void> 
 /** What operators have done. */
 async function operate(
   app: App,
-  { parked, ids, mark }: {
-    readonly storage: Storage;
-    readonly parked: string;
-    readonly ids: readonly string[];
-    readonly mark: string;
-  },
+  { retried, ids, mark }: { readonly retried: string; readonly ids: readonly string[]; readonly mark: string },
 ): Promise<void> {
   const { admin } = app;
   await admin.noteAction({ ...IVAN, action: "export", details: { list: "portals", format: "csv" } });
@@ -262,7 +259,7 @@ async function operate(
     expect: 1000,
   });
   await app.tick();
-  await admin.retry(parked, { ...ADA, reason: `${ADA.reason}${mark}` });
+  await admin.retry(retried, { ...ADA, reason: `${ADA.reason}${mark}` });
   await app.tick();
 }
 
@@ -294,7 +291,7 @@ function letters(mark: string): { readonly plugin: Plugin; readonly put: () => P
       },
     },
     put: async () => {
-      for (let i = 0; i < 3; i++) await host!.outbox.put("dead", { id: `parked:3.0.0:${i}${mark}` });
+      for (let i = 0; i < 3; i++) await host!.outbox.put("dead", { id: `parked:3.0.0:${i}${mark.slice(0, 150)}` });
       await host!.outbox.put("later", { id: "rollout-paused:3.0.0", notBefore: SCENE_TIME + 90_000 });
     },
   };

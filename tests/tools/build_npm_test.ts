@@ -122,7 +122,7 @@ describe("npm tarball", () => {
     }
   });
 
-  it("asks for three packages and two of the command line, and for four others where they are used", () => {
+  it("asks for three packages and two of the command line, and for five others where they are used", () => {
     assert.deepEqual(
       Object.keys(manifest.dependencies).sort(),
       ["cli-progress", "commander", "semver", "standardwebhooks", "zod"],
@@ -130,12 +130,14 @@ describe("npm tarball", () => {
     assert.deepEqual(manifest.peerDependencies, {
       "@bitrix24/b24jssdk": "^2.2.0",
       "@hono/node-server": "^2.0.0",
+      "@opentelemetry/api": "^1.9.0",
       "hono": "^4.0.0",
       "nodemailer": "^10.0.0",
     });
     assert.deepEqual(manifest.peerDependenciesMeta, {
       "@bitrix24/b24jssdk": { optional: true },
       "@hono/node-server": { optional: true },
+      "@opentelemetry/api": { optional: true },
       "hono": { optional: true },
       "nodemailer": { optional: true },
     });

@@ -194,10 +194,10 @@ describe("coreLogger()", () => {
     }]]);
   });
 
-  it("passes a DOMException on, whose redacted copy has no code", () => {
+  it("passes a DOMException on, whose accessors work on the original only", () => {
     const { logger, lines } = recording();
     coreLogger(logger).error("x", { event: "x.failed", err: new DOMException("it took too long", "TimeoutError") });
-    const err = { name: "TimeoutError", message: "it took too long" };
+    const err = { name: "TimeoutError", code: 23, message: "it took too long" };
     assert.deepEqual(lines, [["error", "x", { event: "x.failed", err }]]);
   });
 

@@ -3,6 +3,8 @@
 export const SCRIPT = `
 (() => {
   const language = document.documentElement.lang;
+  // As the viewer writes it: the browser knows the country.
+  const locale = navigator.languages.find((one) => one.split("-")[0] === language) ?? language;
   const zone = Intl.DateTimeFormat().resolvedOptions().timeZone;
   const year = new Date().getFullYear();
   const formats = new Map();
@@ -10,7 +12,7 @@ export const SCRIPT = `
     const isOtherYear = time.getFullYear() !== year;
     const key = String([isDay, isOtherYear]);
     if (!formats.has(key)) {
-      formats.set(key, new Intl.DateTimeFormat(language, {
+      formats.set(key, new Intl.DateTimeFormat(locale, {
         month: "short", day: "numeric",
         ...(isOtherYear && { year: "numeric" }),
         ...(!isDay && { hour: "2-digit", minute: "2-digit", second: "2-digit" }),

@@ -132,18 +132,16 @@ main > .empty { padding: var(--s7) var(--s4); background: var(--paper); }
 .stat-value { display: block; font-size: 1.25rem; line-height: 1.3; font-weight: 620; }
 
 /* Charts. */
-.plot { position: relative; }
+.plot { position: relative; padding-left: 3rem; }
 .plot svg { display: block; width: 100%; height: 15rem; }
 .plot .grid { stroke: var(--ink); stroke-opacity: .12; fill: none; vector-effect: non-scaling-stroke; }
 .plot .layer { stroke: var(--paper); stroke-width: 1; vector-effect: non-scaling-stroke; }
-.scale { position: absolute; inset: 0; display: flex; flex-direction: column; justify-content: space-between; pointer-events: none; font-size: .75rem; line-height: 1rem; color: var(--soft); font-variant-numeric: tabular-nums; }
-.scale li { height: 0; }
-.scale li:last-child { visibility: hidden; }
-.scale li { text-shadow: 0 0 3px var(--paper), 0 0 3px var(--paper), 0 0 3px var(--paper); }
+.scale { position: absolute; inset: 0 auto 0 0; width: 2.5rem; text-align: right; display: flex; flex-direction: column; justify-content: space-between; pointer-events: none; font-size: .75rem; line-height: 1rem; color: var(--soft); font-variant-numeric: tabular-nums; }
+.scale li { height: 0; transform: translateY(-.5rem); }
 .layer-1 { fill: var(--l1); background: var(--l1); } .layer-2 { fill: var(--l2); background: var(--l2); }
 .layer-3 { fill: var(--l3); background: var(--l3); } .layer-4 { fill: var(--l4); background: var(--l4); }
 .layer-5 { fill: var(--l5); background: var(--l5); } .layer-other { fill: var(--l6); background: var(--l6); }
-.axis { display: flex; justify-content: space-between; gap: var(--s2); margin-top: var(--s2); font-size: .75rem; color: var(--soft); }
+.axis { display: flex; justify-content: space-between; gap: var(--s2); padding-left: 3rem; margin-top: var(--s2); font-size: .75rem; color: var(--soft); }
 
 /* Rollouts. */
 .wait { padding: var(--s2) var(--s3); border-radius: .5rem; background: var(--sunken); margin-bottom: var(--s4); }
@@ -169,6 +167,7 @@ main > .empty { padding: var(--s7) var(--s4); background: var(--paper); }
 .group-place { color: var(--soft); font-size: .8125rem; }
 .group-foot { display: flex; flex-wrap: wrap; gap: var(--s2) var(--s4); align-items: center; justify-content: space-between; font-size: .8125rem; color: var(--soft); overflow-wrap: anywhere; }
 .message { overflow-wrap: anywhere; white-space: pre-line; }
+.group > .message, td .message { display: -webkit-box; -webkit-box-orient: vertical; -webkit-line-clamp: 4; overflow: hidden; }
 .message-parked, .message-blocked { padding: var(--s2) var(--s3); border-radius: .5rem; margin-bottom: var(--s3); background: var(--bad-soft); color: var(--bad); }
 .message-blocked { background: var(--warn-soft); color: var(--warn); }
 .reason-place { color: var(--soft); font-size: .8125rem; display: block; }
@@ -189,7 +188,7 @@ th:first-child, td:first-child { padding-left: var(--s4); } th:last-child, td:la
 .card tbody tr:last-child > * { padding-bottom: 0; }
 tbody tr:hover { background: color-mix(in srgb, var(--sunken) 55%, transparent); }
 .number { text-align: right; white-space: nowrap; }
-.zero { color: var(--edge); }
+.zero { color: var(--soft); }
 .member { display: block; color: var(--soft); font-size: .75rem; font-weight: 400; white-space: nowrap; }
 .version { white-space: nowrap; }
 td time { white-space: nowrap; }
@@ -258,6 +257,8 @@ main > p { max-width: 46rem; }
 .entry-bad .message { color: var(--bad); display: block; }
 .plan { display: grid; gap: var(--s1); margin-top: var(--s2); list-style: decimal inside; }
 .figures { display: grid; }
+#figures-live { max-width: 46rem; }
+main > .soft { margin-bottom: var(--s4); }
 .figure { display: grid; grid-template-columns: 7rem minmax(0, 3fr) minmax(0, 2fr); gap: var(--s3); align-items: baseline; padding: var(--s2) 0; border-top: 1px solid var(--line); }
 .figure:first-child { border-top: 0; }
 .figure .badge { justify-self: start; }
@@ -285,8 +286,8 @@ main > p { max-width: 46rem; }
   .facts dt { font-size: .8125rem; }
   .entry-head { grid-template-columns: minmax(0, 1fr) auto; } .entry-title { grid-column: 1 / -1; grid-row: 2; } .entry-text { padding-left: 0; }
   .plot svg { height: 11rem; }
-  .figure { grid-template-columns: minmax(0, 1fr) auto; }
-  .figure .badge { grid-column: 1; } .figure-name { grid-column: 1; grid-row: 2; } .figure-value { grid-row: 1 / 3; grid-column: 2; align-self: center; }
+  .figure { grid-template-columns: auto minmax(0, 1fr); gap: var(--s1) var(--s3); }
+  .figure-name { grid-column: 1 / -1; grid-row: 2; } .figure-value { grid-column: 2; grid-row: 1; }
   .cards thead { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); }
   .cards table, .cards tbody, .cards tr, .cards th, .cards td { display: block; }
   .cards tr { padding: var(--s3) var(--s4); border-top: 1px solid var(--line); }
@@ -295,6 +296,8 @@ main > p { max-width: 46rem; }
   .cards tbody td { display: grid; grid-template-columns: 6.5rem minmax(0, 1fr); gap: var(--s3); white-space: normal; }
   .cards td::before { content: attr(data-label); color: var(--soft); font-size: .8125rem; line-height: 1.8; }
   .cards .blank { display: none; }
+  .card .cards tr { padding: var(--s3); }
+  .card .cards tbody tr > * { padding: .125rem 0; }
 }
 @media (prefers-reduced-motion: no-preference) {
   a, button, .button { transition: background-color .12s, border-color .12s, color .12s; }

@@ -1,7 +1,7 @@
 /** The audit log. */
 import type { AuditEntry, AuditPage } from "../../../mod.ts";
 import { AUDITED_ACTIONS } from "../../operator_api/parameters.ts";
-import { empty } from "../cards.ts";
+import { empty, shortened } from "../cards.ts";
 import { link, pager, selectField, table, textField } from "../elements.ts";
 import { type Html, markup } from "../html.ts";
 import { type AnyPage, page, type PageContext } from "../page.ts";
@@ -10,7 +10,7 @@ export const AUDIT: AnyPage = page<AuditPage>({
   path: "/audit",
   nav: "audit.title",
   title: (_, { t }) => t("audit.title"),
-  load: (call, { query }) => call("listAudit", { query: { limit: 50, ...query } }),
+  load: (call, { query }) => call("listAudit", { query: { limit: 25, ...query } }),
   render: ({ items, next }, ctx) => {
     const { t, params: { query } } = ctx;
     const { after: _, ...match } = query;
@@ -65,7 +65,7 @@ function rows(ctx: PageContext, items: readonly AuditEntry[]): Html {
         head: t("audit.outcome"),
         cell: ({ outcome, error }) =>
           markup`<span class="badge badge-outcome-${outcome}">${t(`audit.outcome.${outcome}`)}</span>${
-            error === undefined ? "" : markup` <span class="message">${error.message}</span>`
+            error === undefined ? "" : markup` <span class="message">${shortened(error.message)}</span>`
           }`,
       },
     ],

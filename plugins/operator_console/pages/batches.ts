@@ -17,7 +17,7 @@ export const BATCHES: AnyPage = page<BatchesView>({
   nav: "batches.title",
   title: (_, { t }) => t("batches.title"),
   live: "totals",
-  load: async (call) => ({ items: (await call("listBatches", { query: { limit: 50 } })).items }),
+  load: async (call) => ({ items: (await call("listBatches", { query: { limit: 25 } })).items }),
   render: ({ items }, ctx) => {
     const { t } = ctx;
     return markup`<div id="batches" data-live>${
@@ -35,9 +35,9 @@ function rows(ctx: PageContext, items: readonly Batch[]): Html {
       {
         head: t("batches.action"),
         cell: (batch) =>
-          markup`<b>${t(`acting.action.${batch.action}`)}</b> ${batch.upgradeId ?? batch.version ?? ""}<br>${
+          markup`<b>${t(`acting.action.${batch.action}`)}</b> ${batch.upgradeId ?? batch.version ?? ""}<br><small>${
             link(ctx, matchText(ctx, batch.match), "/portals", { ...batch.match })
-          }`,
+          }</small>`,
       },
       { head: t("batches.progress"), cell: (batch) => progress(ctx, batch) },
       {

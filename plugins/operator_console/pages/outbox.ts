@@ -1,6 +1,6 @@
 /** The outbox: messages of plugins, such as notifications, that wait or could not be delivered. */
 import type { OutboxMessage, OutboxPage } from "../../../mod.ts";
-import { actionLink, actions, empty } from "../cards.ts";
+import { actionLink, actions, empty, shortened } from "../cards.ts";
 import { pager, table } from "../elements.ts";
 import { type Html, markup } from "../html.ts";
 import { type AnyPage, page, type PageContext } from "../page.ts";
@@ -9,7 +9,7 @@ export const OUTBOX: AnyPage = page<OutboxPage>({
   path: "/outbox",
   nav: "outbox.title",
   title: (_, { t }) => t("outbox.title"),
-  load: (call, { query }) => call("listOutbox", { query: { state: "waiting", limit: 50, ...query } }),
+  load: (call, { query }) => call("listOutbox", { query: { state: "waiting", limit: 25, ...query } }),
   render: ({ items, next }, ctx) => {
     const { t, params: { query } } = ctx;
     const state = query.state === "dead" ? "dead" : "waiting";
@@ -44,7 +44,7 @@ function rows(ctx: PageContext, items: readonly OutboxMessage[]): Html {
       { head: t("parts.attempts"), isNumber: true, cell: ({ attempts }) => number(attempts) },
       {
         head: t("parts.error"),
-        cell: ({ error }) => error === undefined ? undefined : markup`<span class="message">${error}</span>`,
+        cell: ({ error }) => error === undefined ? undefined : markup`<span class="message">${shortened(error)}</span>`,
       },
       isDead ? { head: t("outbox.died"), cell: ({ deadAt }) => deadAt === undefined ? undefined : ctx.time(deadAt) } : {
         head: t("outbox.next"),

@@ -1,6 +1,6 @@
 /** The overview: all portals at a glance. */
 import type { CountSnapshot, PortalCount, RolloutStatus, StuckGroup } from "../../../mod.ts";
-import { actionLink, byVersion, card, empty, place } from "../cards.ts";
+import { actionLink, byVersion, card, empty, place, shortened } from "../cards.ts";
 import { areaChart, type Layer, shareBar } from "../charts.ts";
 import { badge, link, type State, table } from "../elements.ts";
 import { type Html, markup } from "../html.ts";
@@ -141,7 +141,7 @@ function groupItem(ctx: PageContext, group: StuckGroup): Html {
     t("parts.portals", { count })
   }</a>
 <span class="group-place">${where}</span></p>
-<p class="message">${message ?? t("overview.noMessage")}</p>
+<p class="message">${message === undefined ? t("overview.noMessage") : shortened(message)}</p>
 <p class="group-foot">${
     example === undefined
       ? ""

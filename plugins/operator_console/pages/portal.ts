@@ -39,7 +39,9 @@ ${portalActions(ctx, portal)}
         id: "timeline",
         title: t("portal.timeline"),
         isLive: true,
-        content: isEmpty ? empty(t("portal.timeline.empty"), t("portal.timeline.empty.text")) : timeline(ctx, history),
+        content: isEmpty
+          ? empty(t("portal.timeline.empty"), t("portal.timeline.empty.text"))
+          : timeline(ctx, portal.memberId, history),
       })
     }</div>
 <div class="column"><div id="problems" data-live>${problem(ctx, portal)}${run(ctx, portal)}${plan(ctx, data)}${

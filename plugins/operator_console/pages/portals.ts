@@ -1,5 +1,5 @@
 /** The list of portals: a search by domain, filters, and actions on all that match. */
-import type { Portal, PortalCount, PortalMatch, PortalPage, RegisteredUpgrade } from "../../../mod.ts";
+import type { Portal, PortalCount, PortalMatch, PortalPage, StuckGroup } from "../../../mod.ts";
 import { BLOCKED_REASONS, PORTAL_STATES } from "../../operator_api/parameters.ts";
 import type { Call } from "../calls.ts";
 import { actionLink, byVersion, empty } from "../cards.ts";
@@ -13,7 +13,7 @@ interface Portals {
   readonly list: PortalPage;
   /** What filters suggest. */
   readonly counts: readonly PortalCount[];
-  readonly upgrades: readonly RegisteredUpgrade[];
+  readonly stuck: readonly StuckGroup[];
 }
 
 /** Number of portals on a page: more would make it larger than 100 KB. */
@@ -27,12 +27,12 @@ export const PORTALS: AnyPage = page<Portals>({
   nav: "portals.title",
   title: (_, { t }) => t("portals.title"),
   load: async (call, { query }) => {
-    const [list, counts, upgrades] = await Promise.all([
+    const [list, counts, stuck] = await Promise.all([
       find(call, query),
       call("countPortals"),
-      call("listUpgrades"),
+      call("listStuck"),
     ]);
-    return { list, counts: counts.items, upgrades: upgrades.items };
+    return { list, counts: counts.items, stuck: stuck.items };
   },
   render: (data, ctx) => {
     const { t, params: { query } } = ctx;
@@ -62,7 +62,7 @@ async function find(call: Call, { domain, ...query }: Readonly<Record<string, st
   return await call("listPortals", { query: { limit: PAGE_SIZE, ...query, domain: named } });
 }
 
-function filters(ctx: PageContext, { counts, upgrades }: Portals): Html {
+function filters(ctx: PageContext, { counts, stuck }: Portals): Html {
   const { t, params: { query } } = ctx;
   const versions = [...new Set(counts.flatMap(({ version }) => version ?? []))].sort(byVersion).slice(0, 100);
   const more = MATCH.slice(1).some((name) => query[name] !== undefined);
@@ -87,9 +87,14 @@ ${
   }${
     textField({
       ...{ name: "upgradeId", label: t("portals.upgradeId"), value: query.upgradeId ?? "" },
-      suggestions: upgrades.map(({ id }) => id).slice(0, 100),
+      suggestions: [...new Set(stuck.flatMap(({ upgradeId }) => upgradeId ?? []))],
     })
-  }${textField({ name: "fingerprint", label: t("portals.fingerprint"), value: query.fingerprint ?? "" })}
+  }${
+    textField({
+      ...{ name: "fingerprint", label: t("portals.fingerprint"), value: query.fingerprint ?? "" },
+      suggestions: [...new Set(stuck.flatMap(({ fingerprint }) => fingerprint ?? []))],
+    })
+  }
 <p class="actions"><button>${t("parts.show")}</button> ${link(ctx, t("parts.clear"), "/portals")}</p></div></details>
 </form></search>`;
 }

@@ -1,6 +1,6 @@
 /** A rollout: stages, breakers, failures and options. */
 import type { RolloutStatus } from "../../../mod.ts";
-import { ago, card, empty, facts, place } from "../cards.ts";
+import { ago, card, empty, facts, place, shortened } from "../cards.ts";
 import { link, table, textField } from "../elements.ts";
 import { type Html, markup } from "../html.ts";
 import { type AnyPage, page, type PageContext } from "../page.ts";
@@ -43,15 +43,18 @@ export const ROLLOUT: AnyPage = page<RolloutView>({
   },
 });
 
+/** Maximum number of causes that are shown. */
+const MAX_FAILURES = 30;
+
 function failures(ctx: PageContext, { failures }: RolloutStatus): Html {
   const { t } = ctx;
   if (failures.length === 0) return empty(t("rollout.failures.empty"));
   return markup`<ul class="groups">${
-    failures.map(({ count, message, fingerprint, upgradeId, memberIds: [first] }) =>
+    failures.slice(0, MAX_FAILURES).map(({ count, message, fingerprint, upgradeId, memberIds: [first] }) =>
       markup`<li class="group group-parked"><p class="group-head"><a class="group-count" href="${
-        ctx.href("/portals", fingerprint === undefined ? { upgradeId } : { fingerprint })
+        ctx.href("/portals", { fingerprint })
       }">${t("parts.portals", { count })}</a> <span class="group-place">${place(ctx, { upgradeId })}</span></p>
-<p class="message">${message}</p><p class="group-foot">${
+<p class="message">${shortened(message)}</p><p class="group-foot">${
         first === undefined ? "" : markup`<span>${t("overview.suchAs")} ${link(ctx, first, `/portals/${first}`)}</span>`
       }</p></li>`
     )

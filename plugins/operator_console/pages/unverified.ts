@@ -1,6 +1,6 @@
 /** Events that wait for their verification, in numbers: nobody vouches for what they say yet. */
 import type { UnverifiedEvents, UnverifiedPage } from "../../../mod.ts";
-import { ago, card, empty, facts } from "../cards.ts";
+import { ago, card, empty, facts, shortened } from "../cards.ts";
 import { link, pager, table } from "../elements.ts";
 import { type Html, markup } from "../html.ts";
 import { type AnyPage, page, type PageContext } from "../page.ts";
@@ -60,7 +60,7 @@ function countTable({ t, number }: PageContext, head: string, values: readonly s
   return table({
     caption: head,
     columns: [
-      { head, cell: ([value]) => markup`<span class="message">${value}</span>` },
+      { head, cell: ([value]) => markup`<span class="message">${shortened(value)}</span>` },
       { head: t("unverified.count"), isNumber: true, cell: ([, count]) => number(count) },
     ],
     rows: [...counts].sort(([, a], [, b]) => b - a).slice(0, 10),

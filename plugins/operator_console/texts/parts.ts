@@ -6,7 +6,6 @@ export const PART_TEXTS = {
   "parts.beforeUpgrade": { en: "before an upgrade", ru: "до обновления" },
   "parts.upgrade": { en: "upgrade {id}", ru: "обновление {id}" },
   "parts.step": { en: "step “{name}”", ru: "шаг «{name}»" },
-  "parts.all": { en: "All", ru: "Все" },
   "parts.any": { en: "Any", ru: "Любое" },
   "parts.filter": { en: "Filter", ru: "Фильтр" },
   "parts.show": { en: "Show", ru: "Показать" },
@@ -29,7 +28,5 @@ export const PART_TEXTS = {
   "parts.time": { en: "Time", ru: "Время" },
   "parts.attempts": { en: "Attempts", ru: "Попытки" },
   "parts.error": { en: "Error", ru: "Ошибка" },
-  "parts.suchAs": { en: "such as {name}", ru: "например, {name}" },
   "parts.details": { en: "Details", ru: "Подробности" },
-  "parts.none": { en: "none", ru: "нет" },
 } as const satisfies Texts;

@@ -12,7 +12,6 @@ export const PORTAL_TEXTS = {
   "portal.unverified": { en: "Waiting for verification", ru: "Ждут проверки" },
   "portal.facts": { en: "Facts", ru: "Сведения" },
   "portal.failure": { en: "Last failure", ru: "Последний сбой" },
-  "portal.blocked": { en: "Blocked", ru: "Заблокирован" },
   "portal.since": { en: "Since", ru: "С" },
   "portal.nextTry": { en: "Next attempt", ru: "Следующая попытка" },
   "portal.nextTry.none": { en: "none by itself", ru: "сама не начнётся" },
@@ -105,12 +104,12 @@ export const PORTAL_TEXTS = {
   "timeline.again": { en: "again in {duration}", ru: "снова через {duration}" },
   "timeline.retried": { en: "retried", ru: "повторено" },
   "timeline.more": {
-    en: { one: "and {count} earlier entry", other: "and {count} earlier entries" },
+    en: { one: "{count} earlier entry", other: "{count} earlier entries" },
     ru: {
-      one: "и ещё {count} запись раньше",
-      few: "и ещё {count} записи раньше",
-      many: "и ещё {count} записей раньше",
-      other: "и ещё {count} записи раньше",
+      one: "Ещё {count} запись раньше",
+      few: "Ещё {count} записи раньше",
+      many: "Ещё {count} записей раньше",
+      other: "Ещё {count} записи раньше",
     },
   },
 } as const satisfies Texts;

@@ -6,6 +6,8 @@ import { PORTAL_FORMAT, type PortalRecord } from "../../../src/portal/record.ts"
 import { dueKey, portalKey } from "../../../src/portal/keys.ts";
 import { entryId, listDue } from "../../../src/portal/schedule.ts";
 import type { AppRuntime } from "../../../src/plugin/runtime.ts";
+import { verificationSettings } from "../../../src/plugin/verification_policy.ts";
+import { createBudget } from "../../../src/verify/budget.ts";
 import { createTicker } from "../../../src/worker/tick.ts";
 import type { Worker } from "../../../src/worker/worker.ts";
 import { MEMBER_ID, OTHER_MEMBER_ID, quietLogger, rig } from "../../support/app.ts";
@@ -48,8 +50,10 @@ describe("tick()", () => {
       ...{ isProcessing: () => false, room: () => Promise.resolve() },
     };
     const nothing = () => Promise.resolve(undefined);
+    const { budget } = verificationSettings();
+    const verifier = { tick: nothing, settled: nothing, budget: () => createBudget(budget, time.now) };
     const { tick } = createTicker(runtime as unknown as AppRuntime, {
-      ...{ worker: worker as unknown as Worker, verifier: { tick: nothing, settled: nothing } },
+      ...{ worker: worker as unknown as Worker, verifier },
       ...{ totals: { flush: nothing }, pauseSwitch: { current: nothing }, batches: { goOn: nothing } },
       ...{
         outbox: { tick: nothing, idle: nothing },

@@ -21,7 +21,7 @@ interface Release {
 async function release(rollout: RolloutOptions, options: Partial<NotificationsOptions> = {}): Promise<Release> {
   const storage = memoryStorage();
   await storeInstalled(storage, memberIds(20), "1.0.0");
-  let now = Date.now();
+  let now = Date.parse("2027-06-01T12:00:00Z");
   const sent: NotificationMessage[] = [];
   let seen = 0;
   const plugin = notifications({
@@ -76,18 +76,30 @@ describe("notifications of rollouts", () => {
     await made.app.close();
   });
 
+  it("a paused rollout is told in quiet hours, a finished one is not", async () => {
+    const quietHours = { from: "00:00", to: "23:59", timeZone: "UTC" };
+    const made = await release({ pauseWhen: { failed: 3 } }, { quietHours });
+    await made.elapse(2 * MINUTE);
+    assert.deepEqual(made.news(), ["firing The rollout of 2.0.0 is paused"]);
+    made.isBroken = false;
+    await made.app.admin.rollout.resume("2.0.0", OPERATOR);
+    await made.elapse(10 * MINUTE);
+    assert.deepEqual(made.news(), ["resolved The rollout of 2.0.0 is no longer paused"]);
+    await made.app.close();
+  });
+
   it("a pause by an operator says who and why, and an abort ends it", async () => {
     const made = await release({ stages: [{ portals: 2 }, { percent: 100 }] }, { language: "ru" });
     made.isBroken = false;
     await made.elapse(MINUTE);
     await made.app.admin.rollout.pause("2.0.0", { by: "ada", reason: "ticket 17" });
     await made.elapse(2 * MINUTE);
-    assert.deepEqual(made.news(), ["firing Выкладка 2.0.0 приостановлена"]);
+    assert.deepEqual(made.news(), ["firing Выпуск 2.0.0 приостановлен"]);
     assert.deepEqual(made.sent[0]!.lines, ["ada: ticket 17"]);
     await made.app.admin.rollout.abort("2.0.0", OPERATOR);
     await made.elapse(10 * MINUTE);
-    assert.deepEqual(made.news(), ["resolved Выкладка 2.0.0 больше не приостановлена"]);
-    assert.deepEqual(made.sent[1]!.lines, ["Выкладка прекращена"]);
+    assert.deepEqual(made.news(), ["resolved Выпуск 2.0.0 больше не приостановлен"]);
+    assert.deepEqual(made.sent[1]!.lines, ["Выпуск прекращён"]);
     await made.app.close();
   });
 
