@@ -206,6 +206,9 @@ button.primary:hover { filter: brightness(1.1); }
 .danger { color: var(--bad); }
 button.danger { border-color: var(--bad); }
 button:disabled { opacity: .55; cursor: default; }
+button[aria-busy] { opacity: 1; cursor: progress; position: relative; color: transparent; }
+button[aria-busy]::after { content: ""; position: absolute; inset: 0; margin: auto; width: 1rem; height: 1rem; border: 2px solid var(--ink); border-right-color: transparent; border-radius: 50%; }
+button.primary[aria-busy]::after { border-color: var(--on-accent); border-right-color: transparent; }
 .actions, .pager, .batch { display: flex; flex-wrap: wrap; gap: var(--s2); align-items: center; }
 .card .actions { margin-top: var(--s4); }
 main > .actions, main > .batch { margin-bottom: var(--s4); }
@@ -299,7 +302,9 @@ main > .soft { margin-bottom: var(--s4); }
   .card .cards tr { padding: var(--s3); }
   .card .cards tbody tr > * { padding: .125rem 0; }
 }
+@keyframes turn { to { transform: rotate(1turn); } }
 @media (prefers-reduced-motion: no-preference) {
+  button[aria-busy]::after { animation: turn .8s linear infinite; }
   a, button, .button { transition: background-color .12s, border-color .12s, color .12s; }
 }
 @media (forced-colors: active) { .badge { border: 1px solid; } .badge::before, .entry::after { background: CanvasText; } }
