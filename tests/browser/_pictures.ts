@@ -1,9 +1,7 @@
 /** Pictures of the console for `docs/`: `deno run -A tests/browser/take_pictures.ts` takes them. */
 import type { Browser } from "playwright-core";
 import { consoleScene } from "../support/console_scene.ts";
-import { launch, openWindow, serveConsole, type ServedConsole } from "./_browser.ts";
-
-export const DOCS = fileURLToPath(new URL("../../docs/", import.meta.url));
+import { openWindow, serveConsole, type ServedConsole } from "./_browser.ts";
 
 const DESKTOP = { width: 1280, height: 720 };
 const PHONE = { width: 390, height: 844 };
@@ -43,10 +41,4 @@ export async function takePictures(browser: Browser): Promise<ReadonlyMap<string
   await app.close();
   await close();
   return pictures;
-}
-
-if (import.meta.main) {
-  const browser = await launch();
-  for (const [name, { png }] of await takePictures(browser)) writeFileSync(join(DOCS, name), png);
-  await browser.close();
 }
