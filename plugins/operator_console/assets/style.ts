@@ -36,6 +36,7 @@ h1, h2, p, ul, ol, dl, dd, pre { margin: 0; padding: 0; }
 ul, ol { list-style: none; }
 h1 { font-size: 1.5rem; line-height: 1.25; font-weight: 650; letter-spacing: -.012em; overflow-wrap: anywhere; margin-bottom: var(--s4); }
 h2 { font-size: 1rem; line-height: 1.4; font-weight: 620; }
+h2::first-letter { text-transform: uppercase; }
 b, strong { font-weight: 620; }
 small, .soft, .hint { font-size: .8125rem; color: var(--soft); }
 code { font: .8125rem/1.5 var(--mono); overflow-wrap: anywhere; }
