@@ -45,7 +45,12 @@ export function silenceFields(ctx: PageContext, values: Readonly<Record<string, 
 ${
     (["upgradeId", "fingerprint", "target"] as const).map((name) =>
       textField({
-        ...{ name, label: t(`acting.field.${name}`), value: values[name] ?? "", maxLength: MAX_LENGTHS[name]! },
+        ...{
+          name,
+          label: t(name === "target" ? "portal.target" : `acting.field.${name}`),
+          value: values[name] ?? "",
+          maxLength: MAX_LENGTHS[name]!,
+        },
         hint: t(`silences.hint.${name}`),
       })
     )
@@ -74,7 +79,7 @@ function kindText({ t }: PageContext, kind: string): string {
 export function silenceText(ctx: PageContext, match: SilenceMatch, link: (text: string) => Html): Html {
   const { t } = ctx;
   const { kinds, upgradeId, target, fingerprint } = match;
-  const kind = kinds === undefined ? t("silences.kinds.all") : kinds.map((kind) => kindText(ctx, kind)).join(", ");
+  const kind = kinds === undefined ? t("silences.kinds.all") : kinds.map((kind) => kindText(ctx, kind)).join("; ");
   const parts: readonly (Html | string)[] = [
     ...(upgradeId === undefined ? [] : [t("parts.upgrade", { id: upgradeId })]),
     ...(target === undefined ? [] : [t("silences.target", { version: target })]),

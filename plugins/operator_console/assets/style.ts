@@ -217,6 +217,7 @@ button.primary[aria-busy]::after { border-color: var(--on-accent); border-right-
 .actions, .pager, .batch { display: flex; flex-wrap: wrap; gap: var(--s2); align-items: center; }
 .card .actions { margin-top: var(--s4); }
 main > .actions, main > .batch { margin-bottom: var(--s4); }
+.group-actions { display: flex; flex-wrap: wrap; gap: var(--s2); }
 .group-foot .button { min-height: 1.875rem; padding: .125rem .625rem; font-size: .8125rem; }
 .batch { padding: var(--s2) var(--s3); background: var(--accent-soft); border-radius: .625rem; font-size: .875rem; font-weight: 560; }
 .filters { background: var(--paper); border: 1px solid var(--line); border-radius: .75rem; padding: var(--s4); margin-bottom: var(--s4); }

@@ -149,7 +149,7 @@ function groupItem(ctx: PageContext, group: StuckGroup): Html {
     example === undefined
       ? ""
       : markup`<span>${t("overview.suchAs")} ${link(ctx, example.domain, `/portals/${example.memberId}`)}</span>`
-  }${retry}${silence}</p></li>`;
+  }<span class="group-actions">${retry}${silence}</span></p></li>`;
 }
 
 function versions(ctx: PageContext, counts: readonly PortalCount[]): Html {

@@ -28,7 +28,7 @@ export const SILENCE_TEXTS = {
   "silences.kinds.all": { en: "All kinds", ru: "Все виды" },
   "silences.target": { en: "target {version}", ru: "цель {version}" },
   "silences.fingerprint": { en: "this failure", ru: "этот сбой" },
-  "silences.link": { en: "Silence", ru: "Тишина" },
+  "silences.link": { en: "Silence", ru: "Заглушить" },
   "silences.hint.kinds": { en: "None ticked: all kinds.", ru: "Ничего не отмечено — все виды." },
   "silences.hint.match": {
     en: "Fields that are filled in combine. At least one, or a kind, is needed.",
