@@ -16,6 +16,7 @@ import { read } from "./run.ts";
 const root = fileURLToPath(new URL("..", import.meta.url));
 const REPOSITORY = "https://github.com/b24/onappupdate";
 const SITE = "https://b24.github.io/onappupdate";
+const PICTURES = "https://raw.githubusercontent.com/b24/onappupdate/main/";
 
 /** Pages of the site that are not in `docs/`, by their file in the repository. */
 const OTHER_PAGES: Readonly<Record<string, string>> = {
@@ -56,6 +57,7 @@ export function toPage(file: string, text: string, exists: (file: string) => boo
   };
   return outsideCode(text, (prose) =>
     prose
+      .replaceAll(BADGE, "")
       .replaceAll(/(!?\]\()([^()\s]+)(\))/g, (_, open, target, close) => open + follow(target) + close)
       .replaceAll(/^(\[[^\]]+\]: )(\S+)$/gm, (_, name, target) => name + follow(target)));
 }
@@ -78,10 +80,15 @@ export function withAnchors(translation: string, original: string): string {
 
 /** Returns the file of the repository that an absolute link leads to, on GitHub or on the site; `undefined` for any other link. */
 function fileOf(link: string): string | undefined {
-  if (link.startsWith(`${REPOSITORY}/blob/main/`)) return link.slice(`${REPOSITORY}/blob/main/`.length);
+  for (const folder of [`${REPOSITORY}/blob/main/`, PICTURES]) {
+    if (link.startsWith(folder)) return link.slice(folder.length);
+  }
   const [, page] = /^(?:ru\/)?([\w-]+)$/.exec(link.startsWith(`${SITE}/`) ? link.slice(SITE.length + 1) : "") ?? [];
   return page === undefined ? undefined : `docs/${page}.md`;
 }
+
+/** A badge: a picture of another host that is a link. The site loads nothing from elsewhere. */
+const BADGE = /^\[!\[[^\]]*\]\(https:[^)]*\)\]\([^)]*\)\n/gm;
 
 /** Replaces in a Markdown text what is not in fenced code. */
 function outsideCode(text: string, replace: (prose: string) => string): string {

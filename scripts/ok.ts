@@ -51,7 +51,7 @@ const CHECKS: readonly Check[] = [
 ];
 
 /** The tiers that run on Deno alone, after those of `deno task test`. */
-const DENO_TIERS = ["tools", "docs", "random", "scenarios", "chaos"];
+const DENO_TIERS = ["tools", "docs", "browser", "random", "scenarios", "chaos"];
 /** The Node on which the tests of real backends and the snippets for Node run. */
 const MAIN_NODE = "24";
 
@@ -91,6 +91,8 @@ async function onNode(project: NpmProject, onDeno: ReadonlyMap<string, TestRepor
       results.push(run, sameTests(run.name, run, other));
     }
   }
+  // The pages are the same on both, so one flow through them is enough here.
+  results.push(report(await testOnNode("browser/incident_test.ts", await findNode(MAIN_NODE), project)));
   return results;
 }
 

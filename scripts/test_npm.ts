@@ -32,6 +32,7 @@ const NODE_ARGS: Readonly<Record<string, readonly string[]>> = {
   unit: ["--experimental-test-isolation=none", "--test-force-exit"],
   // A process for each file. Files are mostly waiting, so more than there are cores.
   integration: ["--test-concurrency=4", "--test-force-exit", `--test-timeout=${600_000 * deadlineFactor()}`],
+  "browser/incident_test.ts": ["--test-force-exit"],
   postgres: ["--test-concurrency=2", "--test-force-exit", `--test-timeout=${600_000 * deadlineFactor()}`],
 };
 
@@ -53,10 +54,12 @@ export async function smokeTestOnBun(project: NpmProject): Promise<TestRun> {
   );
 }
 
-/** Runs a tier of `tests/` on `node` against the installed package. */
+/** Runs a tier of `tests/`, or one file of it, on `node` against the installed package. */
 export async function testOnNode(tier: string, node: NodeBinary, project: NpmProject): Promise<TestRun> {
-  const files = readdirSync(join(project.folder, "tests", tier), { recursive: true, encoding: "utf8" })
-    .filter((file) => file.endsWith("_test.ts")).sort().map((file) => join("tests", tier, file));
+  const files = tier.endsWith("_test.ts")
+    ? [join("tests", tier)]
+    : readdirSync(join(project.folder, "tests", tier), { recursive: true, encoding: "utf8" })
+      .filter((file) => file.endsWith("_test.ts")).sort().map((file) => join("tests", tier, file));
   return await nodeTest(`${tier} on Node ${node.version}`, node, project, [...NODE_ARGS[tier] ?? [], ...files]);
 }
 

@@ -1,5 +1,5 @@
 /** What the notifier observes: it adds what happens to groups, counts, and tells customers. */
-import type { Observers, PluginHost } from "../../mod.ts";
+import type { BlockedReason, Observers, PluginHost } from "../../mod.ts";
 import { composeForCustomer } from "./compose.ts";
 import type { OutboxEntry } from "./flush.ts";
 import { type Counted, type GroupLabels, sumOf } from "./group.ts";
@@ -108,9 +108,13 @@ export function createObservers(
         if (OPERATOR_BLOCKS.has(on) && isWanted("portal_blocked")) {
           await store.add({ kind: "portal_blocked", labels: { blockedOn: on } });
         }
-        if (!CUSTOMER_BLOCKS.has(on)) return;
+        if (!CUSTOMER_BLOCKS.has(on) || customers("portal_blocked", {}).length === 0) return;
+        // A block that an answer of Bitrix24 has ended for a moment is reported again.
+        const key = ["portal", memberId, "blocked"] as const;
+        if ((await host.storage.get<ToldBlock>(key))?.value.on === on) return;
         const message = async () => composeForCustomer(await nameOf(host, memberId), on, language);
         await tellCustomer("portal_blocked", `${memberId}.${on}.${since}`, message);
+        await host.storage.put<ToldBlock>(key, { on }, { ttlMs: TOLD_MS });
       },
     }),
     ...(customers("portal_upgraded", {}).length > 0 && {
@@ -162,5 +166,13 @@ export function createObservers(
     }),
   };
 }
+
+/** The last block that the customer of a portal was told of. */
+interface ToldBlock {
+  readonly on: BlockedReason;
+}
+
+/** Time (ms) for which it is remembered: a customer is told of one need once a week at most. */
+const TOLD_MS = 7 * 24 * 60 * 60 * 1000;
 
 const ONE: Counted = { count: 1, memberIds: [] };

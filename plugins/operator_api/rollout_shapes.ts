@@ -97,7 +97,7 @@ const BREAKER = object<RolloutBreaker>({
 });
 
 const FAILURE = object<RolloutFailure>({
-  fingerprint: optional(text),
+  fingerprint: text,
   upgradeId: optional(text),
   message,
   count: number,

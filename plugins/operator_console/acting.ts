@@ -6,7 +6,7 @@ import { ApiError, invalid, refusalOf } from "../operator_api/api_error.ts";
 import type { Operator, Route } from "../operator_api/route.ts";
 import type { ObjectSchema, Schema } from "../operator_api/schema.ts";
 import { type Action, type ActionId, ACTIONS, isActionId } from "./actions.ts";
-import { type ActionForm, actionForm, type ActionProblem } from "./action_form.ts";
+import { type ActionForm, actionForm, type ActionProblem, nameOf } from "./action_form.ts";
 import type { Answers, Call, CallInput } from "./calls.ts";
 import type { Cookies } from "./cookies.ts";
 import { flashHeader } from "./flash.ts";
@@ -53,7 +53,7 @@ export function createActing({ routes, views, cookies, formBytes }: ActingParts)
       ? (await call("countMatching", { query: partOf(form.fields, "match.") })).matched
       : undefined;
     return await views.answer(visit, ctx, {
-      title: ctx.t(ACTIONS[form.id].name),
+      title: nameOf(ctx, { ...form, matched }),
       content: actionForm(ctx, { ...form, stored, matched, problem }),
       ...(problem !== undefined && { status: problem.status }),
     });

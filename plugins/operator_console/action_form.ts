@@ -34,6 +34,16 @@ export interface ActionFormParts extends ActionForm {
   readonly problem: ActionProblem | undefined;
 }
 
+/** Returns what an action is called: a batch operation by what it does, and to how many portals. */
+export function nameOf(
+  { t }: PageContext,
+  { id, fields, matched }: Pick<ActionFormParts, "id" | "fields" | "matched">,
+): string {
+  const key = `acting.action.${fields.action}`;
+  if (matched === undefined || !isTextKey(key)) return t(ACTIONS[id].name);
+  return t("acting.batch", { action: t(key), count: matched });
+}
+
 /** Returns the form of an action. */
 export function actionForm(ctx: PageContext, parts: ActionFormParts): Html {
   const { id, route, fields, reason, back, stored, matched, problem } = parts;
@@ -61,7 +71,7 @@ ${
     })
   }<p class="actions"><button class="${action.isDangerous ? "danger" : "primary"}"${
     matched === 0 ? markup` disabled` : ""
-  }>${t("acting.confirm", { action: t(action.name) })}</button> ${link(ctx, t("acting.cancel"), back)}</p>
+  }>${t("acting.confirm", { action: nameOf(ctx, parts) })}</button> ${link(ctx, t("acting.cancel"), back)}</p>
 </form></section>`;
 }
 

@@ -45,7 +45,7 @@ export function table<Row>({ caption, columns, rows, isCards = false }: Table<Ro
     if (value === undefined || value === "") return markup`<td class="blank"></td>`;
     return markup`<td data-label="${column.head}"${numeric(column)}><div>${value}</div></td>`;
   };
-  return markup`<div class="scroll${isCards ? " cards" : ""}" role="region" tabindex="0" aria-label="${caption}"><table>
+  return markup`<div class="scroll${isCards ? " cards" : ""}" role="group" tabindex="0" aria-label="${caption}"><table>
 <caption>${caption}</caption>
 <thead><tr>${columns.map((column) => markup`<th scope="col"${numeric(column)}>${column.head}</th>`)}</tr></thead>
 <tbody>

@@ -14,7 +14,7 @@ export function isStopped({ waitsFor }: RolloutStatus): boolean {
 
 /** Returns the state of a rollout as a label. */
 export function rolloutLabel({ t }: PageContext, rollout: RolloutStatus): Html {
-  const state = rollout.state === "running" && isStopped(rollout) ? "paused" : rollout.state;
+  const state = isStopped(rollout) ? "paused" : rollout.state;
   return markup`<span class="badge badge-rollout-${state}">${t(`rollout.state.${state}`)}</span>`;
 }
 
@@ -96,13 +96,13 @@ function sizeOf({ t, number }: PageContext, { portals, percent }: RolloutStageSt
 export function rolloutActions(ctx: PageContext, rollout: RolloutStatus): Html | "" {
   const { t } = ctx;
   const { target, state, stages } = rollout;
-  if (state !== "running") return "";
+  if (state !== "running" && !isStopped(rollout)) return "";
   const hasNext = stages.some((stage) => stage.state === "later");
   return actions(
     isStopped(rollout)
       ? actionLink(ctx, "resumeRollout", { target }, t("rollout.act.resume"))
       : actionLink(ctx, "pauseRollout", { target }, t("rollout.act.pause")),
-    hasNext ? actionLink(ctx, "promoteRollout", { target }, t("rollout.act.promote")) : "",
+    state === "running" && hasNext ? actionLink(ctx, "promoteRollout", { target }, t("rollout.act.promote")) : "",
     actionLink(ctx, "abortRollout", { target }, t("rollout.act.abort")),
   );
 }

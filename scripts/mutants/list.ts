@@ -3,6 +3,7 @@ import { ADOPTION } from "./adoption.ts";
 import { DEV } from "./dev.ts";
 import { INTAKE } from "./intake.ts";
 import type { Mutant } from "./mutant.ts";
+import { NOTIFICATIONS } from "./notifications.ts";
 import { PORTAL } from "./portal.ts";
 import { REHEARSAL } from "./rehearsal.ts";
 import { ROLLOUT } from "./rollout.ts";
@@ -20,4 +21,5 @@ export const MUTANTS: readonly Mutant[] = [
   ...REHEARSAL,
   ...ROLLOUT,
   ...DEV,
+  ...NOTIFICATIONS,
 ];

@@ -124,10 +124,9 @@ function failureLines({ count, upgradeId, message, fingerprint, memberIds }: Rol
   const place = upgradeId === undefined ? "before an upgrade" : `upgrade ${upgradeId}`;
   const columns = output.isTerminal ? output.columns - INDENT.length : Infinity;
   const [first = "", ...more] = wrapped(`${place}: ${message}`, columns).split("\n");
-  const error = fingerprint === undefined ? "" : `--error ${fingerprint}, `;
   return [
     `${count.toLocaleString("en-US").padStart(INDENT.length - 2)}  ${first}`,
     ...more.map((line) => INDENT + line),
-    painter(output)("dim", safe(`${INDENT}${error}such as ${memberIds[0] ?? ""}`)),
+    painter(output)("dim", safe(`${INDENT}--error ${fingerprint}, such as ${memberIds[0] ?? ""}`)),
   ];
 }

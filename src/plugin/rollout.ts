@@ -136,13 +136,13 @@ export interface RolloutStageStatus {
 
 /** Failures with one cause. */
 export interface RolloutFailure {
-  /** As in `portal.failure.fingerprint`; absent for failures that have none. */
-  readonly fingerprint?: string;
+  /** As in `portal.failure.fingerprint`. */
+  readonly fingerprint: string;
   /** Id of the upgrade; absent if a plugin failed before it. */
   readonly upgradeId?: string;
   /** Message of one of the failures. */
   readonly message: string;
-  /** Number of portals. At least 1. */
+  /** Number of portals with this cause, also of those on their way to another target. At least 1. */
   readonly count: number;
   /** Up to five of the portals. */
   readonly memberIds: readonly string[];
@@ -197,7 +197,7 @@ export interface RolloutStatus {
   readonly stageSince: number;
   /** The options that hold. */
   readonly options: Required<Omit<RolloutOptions, "window" | "appliesTo">> & Pick<RolloutOptions, "window">;
-  /** What it waits for; absent if it is over. */
+  /** What it waits for; absent if it is over. One that is finished waits only after failures, or a pause. */
   readonly waitsFor?: RolloutWait;
   /**
    * Numbers of portals: on the target, on their way to it, and below it, for which the rollout has not come. From kept totals,
@@ -216,7 +216,7 @@ export interface RolloutStatus {
   readonly remainingMs?: number;
   /** The upgrades of the rollout that have begun. */
   readonly breakers: readonly RolloutBreaker[];
-  /** The failures of portals that are not on the target, grouped by cause, the most frequent first. Of up to 1,000 portals. */
+  /** The most frequent causes of failures on the way to the target, at most 50. From kept totals, as `counts`. */
   readonly failures: readonly RolloutFailure[];
 }
 

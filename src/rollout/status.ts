@@ -8,11 +8,14 @@ import type {
   RolloutWait,
 } from "../plugin/rollout.ts";
 import type { AppRuntime } from "../plugin/runtime.ts";
-import type { PortalCount } from "../portal/totals.ts";
+import { indexPrefix, portalKey } from "../portal/keys.ts";
+import type { PortalFailure } from "../portal/portal.ts";
+import { type PortalRecord, readRecord } from "../portal/record.ts";
+import type { CauseCount, PortalCount } from "../portal/totals.ts";
+import { listKeys } from "../storage/list_keys.ts";
 import { compareVersions } from "../version.ts";
 import { type Breaker, failures, tripsAt } from "./breaker.ts";
 import type { Breakers } from "./breakers.ts";
-import { indexedRecords } from "./candidates.ts";
 import { hasAll, nextStageAt, perMinute, type TargetState, withReached } from "./target.ts";
 import { isOpen, nextOpening } from "./window.ts";
 
@@ -21,12 +24,16 @@ export interface StatusParts {
   readonly runtime: Pick<AppRuntime, "storage" | "clock">;
   readonly breakers: Pick<Breakers, "all">;
   readonly counts: () => Promise<readonly PortalCount[]>;
+  readonly causes: () => Promise<readonly CauseCount[]>;
   /** Returns the portals that have reached a target and are not counted in storage yet, by minute. */
   readonly uncounted: (target: string) => ReadonlyMap<number, number>;
 }
 
-/** Maximum number of portals whose failures are read. */
-const MAX_FAILURES = 1000;
+/** Maximum number of causes. */
+const MAX_CAUSES = 50;
+
+/** Maximum number of portals that are read for a cause. */
+const MAX_READ = 20;
 
 /** Maximum number of portals that a group of failures names. */
 const MAX_NAMED = 5;
@@ -63,16 +70,17 @@ function breakerStatus(breaker: Breaker): RolloutBreaker {
   return { upgradeId, ...counts, pausesAt: tripsAt(breaker), ...defined({ trippedAt }) };
 }
 
-/** Returns what a rollout waits for; `undefined` if it is over. */
+/** Returns what a rollout waits for; `undefined` if it is over, or has all portals and nothing stops them. */
 export function waitOf(state: TargetState, breakers: readonly Breaker[], now: number): RolloutWait | undefined {
   const { paused, options: { window, stages }, stage, kind } = state;
-  if (state.state !== "running") return undefined;
+  if (state.state === "aborted" || state.state === "superseded") return undefined;
   if (paused !== undefined) return { on: "resume", ...paused };
   const tripped = breakers.filter(({ trippedAt }) => trippedAt !== undefined);
   if (tripped.length > 0) {
     const since = Math.min(...tripped.map(({ trippedAt }) => trippedAt!));
     return { on: "failures", upgradeIds: tripped.map(({ upgradeId }) => upgradeId), since };
   }
+  if (state.state === "finished") return undefined;
   const next = kind === "breaker" ? undefined : nextStageAt(state);
   if (next !== undefined) {
     if (next !== Infinity) return { on: "time", until: next };
@@ -94,29 +102,27 @@ function countsOf(all: readonly PortalCount[], { target, kind }: TargetState): R
   return numbers;
 }
 
-/** Groups the failures of portals on their way to a target. */
-async function failuresOf({ runtime }: StatusParts, target: string): Promise<readonly RolloutFailure[]> {
-  const groups = new Map<string, { -readonly [Member in keyof RolloutFailure]: RolloutFailure[Member] }>();
-  let read = 0;
-  for (const status of ["parked", "upgrading", "blocked"] as const) {
-    for await (const { failure, memberId, target: to, version } of indexedRecords(runtime, "state", status)) {
-      if (read++ === MAX_FAILURES) return sorted([...groups.values()]);
-      // A rollback has no attempts.
-      if (failure === undefined || failure.to !== target || to !== target || version === to || failure.attempts === 0) {
-        continue;
-      }
-      const { fingerprint, upgradeId, message } = failure;
-      const key = fingerprint ?? `${upgradeId} ${message}`;
-      const group = groups.get(key) ??
-        { message, count: 0, memberIds: [], ...defined({ fingerprint, upgradeId }) };
-      group.count++;
-      if (group.memberIds.length < MAX_NAMED) group.memberIds = [...group.memberIds, memberId];
-      groups.set(key, group);
-    }
+/** Returns the most frequent causes of failures on the way to a target. */
+async function failuresOf({ runtime: { storage }, causes }: StatusParts, target: string): Promise<RolloutFailure[]> {
+  const counts = new Map<string, number>();
+  for (const { fingerprint, count } of await causes()) {
+    // A rollback has no fingerprint.
+    if (fingerprint !== undefined) counts.set(fingerprint, (counts.get(fingerprint) ?? 0) + count);
   }
-  return sorted([...groups.values()]);
-}
-
-function sorted(groups: readonly RolloutFailure[]): readonly RolloutFailure[] {
-  return groups.toSorted((a, b) => b.count - a.count);
+  const frequent = [...counts].sort(([, a], [, b]) => b - a).slice(0, MAX_CAUSES);
+  const groups = await Promise.all(frequent.map(async ([fingerprint, count]) => {
+    const memberIds: string[] = [];
+    let failure: PortalFailure | undefined;
+    for await (const key of listKeys(storage, indexPrefix("fingerprint", fingerprint), { limit: MAX_READ })) {
+      const record = readRecord(await storage.get<PortalRecord>(portalKey(key.at(-1)!)));
+      const found = record?.failure;
+      if (found?.fingerprint !== fingerprint || found.to !== target || record?.target !== target) continue;
+      failure ??= found;
+      if (memberIds.push(record.memberId) === MAX_NAMED) break;
+    }
+    if (failure === undefined) return [];
+    const { upgradeId, message } = failure;
+    return [{ fingerprint, message, count, memberIds, ...defined({ upgradeId }) }];
+  }));
+  return groups.flat();
 }

@@ -1,4 +1,5 @@
 /** A vendor's day in the middle of an incident, for tests and pictures of the console. */
+import { createHash } from "node:crypto";
 import {
   type App,
   type BlockedReason,
@@ -18,7 +19,7 @@ import { PORTAL_FORMAT, type PortalRecord } from "../../src/portal/record.ts";
 import { writeRecord } from "../../src/portal/record_store.ts";
 import { createTotals, type PortalCount } from "../../src/portal/totals.ts";
 import { CLIENT_ID, post, quietLogger } from "./app.ts";
-import { inOrderOf, memberIdOf } from "./rollout.ts";
+import { inOrderOf } from "./rollout.ts";
 import { virtualTime } from "./time.ts";
 
 const HOUR_MS = 60 * 60 * 1000;
@@ -50,7 +51,7 @@ export interface SceneOptions {
   /** What errors say besides that. */
   readonly error?: string;
   /** Called before the app starts: a console has to be made before. */
-  readonly prepare?: (app: App, clock: () => number) => void;
+  readonly prepare?: (app: App, clock: () => number) => void | Promise<void>;
 }
 
 const NAMES = [
@@ -58,6 +59,11 @@ const NAMES = [
   ...["emerald", "falcon", "gorizont", "hansa", "isar", "jupiter", "karavan", "lumen", "meridian", "neva"],
 ];
 const ZONES = ["com", "de", "ru", "eu", "kz", "com.br"];
+
+/** Real ones are digests, too. */
+function memberIdOf(n: number): string {
+  return createHash("md5").update(`portal ${n}`).digest("hex");
+}
 
 function domainOf(n: number): string {
   const name = NAMES[n % NAMES.length]!;
@@ -72,7 +78,7 @@ export async function consoleScene(
   const storage = memoryStorage();
   let now = SCENE_TIME - 3 * HOUR_MS;
   const clock = (): number => now;
-  const ids = Array.from({ length: portals }, (_, n) => memberIdOf(n * 7919 + 11));
+  const ids = Array.from({ length: portals }, (_, n) => memberIdOf(n));
   const failing = inOrderOf("3.0.0", ids).slice(20, 200);
   const parked = failing[0]!;
   await storePast(storage, ids, { mark, early: parked });
@@ -106,7 +112,7 @@ export async function consoleScene(
     progress(40, 40);
     await step("register robots", () => void countCall("bizproc.robot.add"));
   }) as App;
-  prepare(app, clock);
+  await prepare(app, clock);
   await app.start();
   // The time of the first stage, and of the second one until its failures pause it.
   for (let minute = 0; minute < 12; minute++) {

@@ -28,6 +28,7 @@ describe("toPage()", () => {
       ["README.md", "[a](https://b24.github.io/onappupdate/rest#x)", "[a](./rest.md#x)"],
       ["README.md", "[a](https://b24.github.io/onappupdate/)", "[a](https://b24.github.io/onappupdate/)"],
       ["README.md", "[a](#x) [b](https://example.com/README.md)", "[a](#x) [b](https://example.com/README.md)"],
+      ["README.md", "# a\n\n[![b](https://example.com/b.svg)](https://example.com)\n\n[c](#c)\n", "# a\n\n\n[c](#c)\n"],
       ["README.md", "[a]: SECURITY.md", "[a]: ./security.md"],
       ["README.md", "```md\n[a](missing.md)\n```\n", "```md\n[a](missing.md)\n```\n"],
     ] as const;

@@ -3,6 +3,8 @@
 export const SCRIPT = `
 (() => {
   const language = document.documentElement.lang;
+  // As the viewer writes it: the browser knows the country.
+  const locale = navigator.languages.find((one) => one.split("-")[0] === language) ?? language;
   const zone = Intl.DateTimeFormat().resolvedOptions().timeZone;
   const year = new Date().getFullYear();
   const formats = new Map();
@@ -10,7 +12,7 @@ export const SCRIPT = `
     const isOtherYear = time.getFullYear() !== year;
     const key = String([isDay, isOtherYear]);
     if (!formats.has(key)) {
-      formats.set(key, new Intl.DateTimeFormat(language, {
+      formats.set(key, new Intl.DateTimeFormat(locale, {
         month: "short", day: "numeric",
         ...(isOtherYear && { year: "numeric" }),
         ...(!isDay && { hour: "2-digit", minute: "2-digit", second: "2-digit" }),
@@ -28,6 +30,18 @@ export const SCRIPT = `
   };
   localize(document);
   document.querySelector(".pages [aria-current]")?.scrollIntoView({ block: "nearest", inline: "center" });
+
+  // A form that takes a while says so, and is not sent twice.
+  addEventListener("submit", ({ submitter }) => {
+    submitter?.setAttribute("aria-busy", "true");
+    setTimeout(() => submitter && (submitter.disabled = true));
+  });
+  addEventListener("pageshow", () => {
+    for (const button of document.querySelectorAll("button[aria-busy]")) {
+      button.removeAttribute("aria-busy");
+      button.disabled = false;
+    }
+  });
 
   // Parts with data-live are fetched anew when the stream tells of a change, at most every five seconds.
   const address = document.body.dataset.stream;

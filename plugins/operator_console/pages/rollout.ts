@@ -52,7 +52,7 @@ function failures(ctx: PageContext, { failures }: RolloutStatus): Html {
   return markup`<ul class="groups">${
     failures.slice(0, MAX_FAILURES).map(({ count, message, fingerprint, upgradeId, memberIds: [first] }) =>
       markup`<li class="group group-parked"><p class="group-head"><a class="group-count" href="${
-        ctx.href("/portals", fingerprint === undefined ? { upgradeId } : { fingerprint })
+        ctx.href("/portals", { fingerprint })
       }">${t("parts.portals", { count })}</a> <span class="group-place">${place(ctx, { upgradeId })}</span></p>
 <p class="message">${shortened(message)}</p><p class="group-foot">${
         first === undefined ? "" : markup`<span>${t("overview.suchAs")} ${link(ctx, first, `/portals/${first}`)}</span>`

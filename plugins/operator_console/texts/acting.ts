@@ -9,6 +9,15 @@ export const ACTING_TEXTS = {
   },
   "acting.cancel": { en: "Cancel", ru: "Отмена" },
   "acting.confirm": { en: "Confirm: {action}", ru: "Подтвердить: {action}" },
+  "acting.batch": {
+    en: { one: "{action} ({count} portal)", other: "{action} ({count} portals)" },
+    ru: {
+      one: "{action} ({count} портал)",
+      few: "{action} ({count} портала)",
+      many: "{action} ({count} порталов)",
+      other: "{action} ({count} портала)",
+    },
+  },
   "acting.matched": {
     en: { one: "{count} portal matches now.", other: "{count} portals match now." },
     ru: {

@@ -111,7 +111,7 @@ export function createAdmin(options: AdminOptions): Admin {
     },
     batches: { count, start, list, stop },
     silences: createSilences(runtime, audited),
-    rollout: createRolloutAdmin({ ...options, counts: totals.counts }),
+    rollout: createRolloutAdmin({ ...options, counts: totals.counts, causes: totals.causes }),
     recount: (attribution) =>
       act("recount", attribution, {}, async () => {
         await totals.flush();

@@ -6,7 +6,7 @@ import type { Attribution, AuditedAction } from "../../plugin/admin_pages.ts";
 import type { RolloutAdmin } from "../../plugin/rollout.ts";
 import type { AppRuntime } from "../../plugin/runtime.ts";
 import { loadPortal } from "../../portal/record_store.ts";
-import type { PortalCount } from "../../portal/totals.ts";
+import type { CauseCount, PortalCount } from "../../portal/totals.ts";
 import { resumed } from "../../rollout/breaker.ts";
 import { changedOptions, checkChanges } from "../../rollout/options.ts";
 import { type RolloutChange, withRolloutReport } from "../../rollout/report.ts";
@@ -24,6 +24,7 @@ export interface RolloutAdminParts {
   readonly batches: Pick<BatchRunner, "newId" | "retryRollout">;
   readonly audited: Audited;
   readonly counts: () => Promise<readonly PortalCount[]>;
+  readonly causes: () => Promise<readonly CauseCount[]>;
   readonly rollout: Pick<Rollout, "targets" | "breakers" | "uncounted" | "isObserved">;
   /** Does at once what an action causes, if the app is running. */
   readonly wakeRollout: () => Promise<void>;
@@ -35,8 +36,15 @@ const RESUME_RULES: OptionRules<ResumeOptions> = { ...ATTRIBUTION_RULES, retryPa
 
 /** Returns the operators' functions for rollouts. */
 export function createRolloutAdmin(parts: RolloutAdminParts): RolloutAdmin {
-  const { runtime, audited, batches, rollout: { targets, breakers, uncounted, isObserved }, counts, wakeRollout } =
-    parts;
+  const {
+    runtime,
+    audited,
+    batches,
+    rollout: { targets, breakers, uncounted, isObserved },
+    counts,
+    causes,
+    wakeRollout,
+  } = parts;
   const { clock, random, storage } = runtime;
 
   /** Changes a rollout, audited. `change` throws if it must not be changed. */
@@ -83,7 +91,7 @@ export function createRolloutAdmin(parts: RolloutAdminParts): RolloutAdmin {
       const all = await targets.all();
       const wanted = target === undefined ? undefined : parseVersion(target);
       const state = all.findLast((one) => wanted === undefined ? one.state !== "aborted" : one.target === wanted);
-      return state && await rolloutStatus({ runtime, breakers, counts, uncounted }, state);
+      return state && await rolloutStatus({ runtime, breakers, counts, causes, uncounted }, state);
     },
     set: async (target, changes, attribution) => {
       check("change", attribution);

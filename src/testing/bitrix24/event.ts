@@ -1,5 +1,6 @@
 /** The bodies of the events of fake portals. */
 import { checkOptions, option, type OptionRule, type OptionRules } from "../../check_options.ts";
+import { TOKEN_MARKER } from "./marker.ts";
 import { endpointOf } from "./oauth.ts";
 import { issueTokens, type PortalState, scopeText, type World } from "./state.ts";
 
@@ -143,7 +144,9 @@ export function eventBody(
 /** Returns the portal's `application_token`. */
 export function applicationToken({ memberId, installations, rotations }: PortalState): string {
   const count = installations.toString(16).padStart(4, "0");
-  return `a99${installations}${rotations}${count}${memberId}`.slice(0, 32);
+  // What distinguishes portals may be at either end.
+  const portal = `${memberId.slice(0, 7)}${memberId.slice(-8)}`;
+  return `a99${TOKEN_MARKER}${installations}${rotations}${count}${portal}`.slice(0, 32);
 }
 
 /** Returns the name and the version in a body. */

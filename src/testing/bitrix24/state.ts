@@ -1,5 +1,6 @@
 /** The state of a fake Bitrix24: portals, users, tokens, and the calls so far. */
 import { option, type OptionRule, type OptionRules } from "../../check_options.ts";
+import { TOKEN_MARKER } from "./marker.ts";
 import type { ListState } from "./list_state.ts";
 import type { FakeParams } from "./request.ts";
 
@@ -239,7 +240,7 @@ const REFRESH_TOKEN_MS = 180 * 24 * 60 * 60 * 1000;
 /** Returns a new token pair of a user. */
 export function issueTokens(world: World, portal: PortalState, userId: number): FakeTokens {
   const count = (++world.issuedPairs).toString(16).padStart(4, "0");
-  const hex = (kind: string): string => `${kind}${count}${portal.memberId.repeat(3)}`.slice(0, 70);
+  const hex = (kind: string): string => `${kind}${TOKEN_MARKER}${count}${portal.memberId.repeat(3)}`.slice(0, 70);
   const expiresAt = world.now() + world.accessTokenSeconds * 1000;
   const pair = { accessToken: hex("acce55"), refreshToken: hex("fe5fe5"), expiresAt };
   world.accessTokens.set(pair.accessToken, { portal, userId, expiresAt });

@@ -45,7 +45,7 @@ describe("PluginHost.admin", () => {
     }
     const names = [...Object.keys(app.admin), ...Object.keys(app.admin.rollout).map((name) => `rollout.${name}`)];
     const changing = names.filter((name) =>
-      !/^(portals|runs|history|counts|health|stuck|snapshots|unverified|audit|upgrades|paused|outbox|silences|batches|noteAction|rollout(\.status)?)$/
+      !/^(portals|runs|history|counts|health|diagnose|stuck|snapshots|unverified|audit|upgrades|paused|outbox|silences|batches|noteAction|rollout(\.status)?)$/
         .test(name)
     );
     assert.deepEqual(changing.filter((name) => !(name in ACTIONS)), [], "all of them are tried");

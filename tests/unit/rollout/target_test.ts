@@ -13,6 +13,8 @@ import {
   withNextStage,
   withReached,
 } from "../../../src/rollout/target.ts";
+import { type Breaker, newBreaker } from "../../../src/rollout/breaker.ts";
+import { waitOf } from "../../../src/rollout/status.ts";
 import { describe, it } from "../../support/test.ts";
 
 const rollout = (stages: readonly RolloutStage[], change: Partial<TargetState> = {}): TargetState => ({
@@ -49,6 +51,18 @@ describe("the stages of a rollout", () => {
 });
 
 describe("a rollout", () => {
+  it("waits after failures or a pause also once it has finished, for portals that come later", () => {
+    const finished = rollout([{ percent: 100 }], { state: "finished" });
+    const breaker: Breaker = { ...newBreaker("3", { failed: 1, percent: 0, concurrency: 1 }), trippedAt: 200 };
+    const paused = { by: "ada", reason: "ticket 17", since: 300 };
+    assert.equal(waitOf(finished, [], 400), undefined);
+    assert.deepEqual(waitOf(finished, [breaker], 400), { on: "failures", upgradeIds: ["3"], since: 200 });
+    assert.deepEqual(waitOf({ ...finished, paused }, [breaker], 400), { on: "resume", ...paused });
+    for (const state of ["aborted", "superseded"] as const) {
+      assert.equal(waitOf({ ...finished, state, paused }, [breaker], 400), undefined);
+    }
+  });
+
   it("has to find the lowest hashes if a stage has a number of portals", () => {
     assert.equal(needsLowest(rollout([{ portals: 5 }])), true);
     assert.equal(needsLowest(rollout([{ portals: 5 }], { lowest: [] })), false);

@@ -21,7 +21,7 @@ interface Release {
 async function release(rollout: RolloutOptions, options: Partial<NotificationsOptions> = {}): Promise<Release> {
   const storage = memoryStorage();
   await storeInstalled(storage, memberIds(20), "1.0.0");
-  let now = Date.now();
+  let now = Date.parse("2027-06-01T12:00:00Z");
   const sent: NotificationMessage[] = [];
   let seen = 0;
   const plugin = notifications({
@@ -73,6 +73,18 @@ describe("notifications of rollouts", () => {
     assert.deepEqual(made.news(), ["resolved 3 portals are no longer parked in upgrade 2.0.0"]);
     await made.elapse(5 * HOUR);
     assert.deepEqual(made.news(), []);
+    await made.app.close();
+  });
+
+  it("a paused rollout is told in quiet hours, a finished one is not", async () => {
+    const quietHours = { from: "00:00", to: "23:59", timeZone: "UTC" };
+    const made = await release({ pauseWhen: { failed: 3 } }, { quietHours });
+    await made.elapse(2 * MINUTE);
+    assert.deepEqual(made.news(), ["firing The rollout of 2.0.0 is paused"]);
+    made.isBroken = false;
+    await made.app.admin.rollout.resume("2.0.0", OPERATOR);
+    await made.elapse(10 * MINUTE);
+    assert.deepEqual(made.news(), ["resolved The rollout of 2.0.0 is no longer paused"]);
     await made.app.close();
   });
 

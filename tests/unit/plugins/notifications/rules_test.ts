@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { B24Error } from "@b24/onappupdate";
-import { notifications, type NotificationsOptions } from "@b24/onappupdate/notifications";
+import { NoCredentialsError } from "@b24/onappupdate/errors";
+import { type NotificationMessage, notifications, type NotificationsOptions } from "@b24/onappupdate/notifications";
 import { crowd, memberIdOf } from "../../../support/crowd.ts";
 import { describe, it } from "../../../support/test.ts";
 import { composeFiring, composeForCustomer, composeResolved } from "../../../../plugins/notifications/compose.ts";
@@ -8,6 +9,8 @@ import { type Group, GROUP_FORMAT } from "../../../../plugins/notifications/grou
 import { CUSTOMER_BLOCKS, KINDS } from "../../../../plugins/notifications/kinds.ts";
 import { SENTENCES } from "../../../../plugins/notifications/sentences.ts";
 import { MINUTE, notifier } from "./_notifier.ts";
+
+const UNPAID = new B24Error({ code: "PAYMENT_REQUIRED", description: "", status: 402, method: "profile" });
 
 const chat = { name: "chat", send: () => Promise.resolve() };
 
@@ -47,7 +50,7 @@ describe("rules of notifications", () => {
     }));
     let isUnpaid = true;
     made.app.upgrade("3", () => {
-      if (isUnpaid) throw new B24Error({ code: "PAYMENT_REQUIRED", description: "", status: 402, method: "profile" });
+      if (isUnpaid) throw UNPAID;
     });
     await made.install(1);
     await made.update(0, 1);
@@ -66,6 +69,35 @@ describe("rules of notifications", () => {
     assert.equal(sent.length, 1);
     const { id: _, ...upgraded } = sent[0] as { id: string };
     assert.deepEqual(upgraded, { ...rest, kind: "portal_upgraded", severity: "info", title: "The app was updated" });
+    await made.close();
+  });
+
+  it("tell operators of blocks that they can end, and customers nothing of those", async () => {
+    const made = crowd();
+    const sent: string[] = [];
+    const channel = (name: string) => ({
+      name,
+      send: ({ status, title }: NotificationMessage) => Promise.resolve(void sent.push(`${name}: ${status} ${title}`)),
+    });
+    made.app.use(notifications({
+      channels: [channel("chat"), channel("customer")],
+      rules: [{ channels: ["chat"] }, { channels: ["customer"], audience: "customers", kinds: ["portal_blocked"] }],
+    }));
+    let isBlocked = true;
+    made.app.upgrade("3", ({ memberId }) => {
+      if (memberId === memberIdOf(2)) throw UNPAID;
+      if (isBlocked) throw new NoCredentialsError(memberId, "configuration", "its host is not allowed");
+    });
+    await made.install(3);
+    await made.update(0, 3);
+    await made.time.elapse(2 * MINUTE);
+    assert.deepEqual(sent.splice(0), [
+      "customer: firing The app cannot continue its update: it needs a payment",
+      "chat: firing 2 portals are blocked on configuration",
+    ]);
+    isBlocked = false;
+    await made.time.elapse(90 * MINUTE);
+    assert.deepEqual(sent, ["chat: resolved 2 portals are no longer blocked on configuration"]);
     await made.close();
   });
 

@@ -79,11 +79,19 @@ describe("operatorConsole() should", () => {
   });
 
   it("return to its own pages only", async () => {
-    const { send } = consoleRig({}, { base: "/ops" });
-    const backs = ["https://evil.example/", "//evil.example", "/\\evil.example", "/\t/evil.example", "evil", ""];
-    for (const back of backs) {
-      const { headers } = await send("/ops/language", { language: "en", back });
-      assert.equal(headers.get("location"), "/ops/", back);
+    const backs = [
+      ...["https://evil.example/", "//evil.example", "/\\evil.example", "/\t/evil.example", "evil", "", "/\n"],
+      ...["/..//evil.example", "/.//evil.example", "/x/..//evil.example", "/%2e%2e//evil.example", "/./\\evil.example"],
+      ...["javascript:alert(1)", `/${"x".repeat(2000)}`],
+    ];
+    for (const base of ["", "/ops"]) {
+      const { send } = consoleRig({}, { base });
+      for (const back of backs) {
+        const { headers } = await send(`${base}/language`, { language: "en", back });
+        assert.equal(headers.get("location"), `${base}/`, back);
+      }
+      const { headers } = await send(`${base}/language`, { language: "en", back: "/portals?domain=ä&x=//y" });
+      assert.equal(headers.get("location"), `${base}/portals?domain=%C3%A4&x=//y`);
     }
   });
 
