@@ -36,6 +36,7 @@ h1, h2, p, ul, ol, dl, dd, pre { margin: 0; padding: 0; }
 ul, ol { list-style: none; }
 h1 { font-size: 1.5rem; line-height: 1.25; font-weight: 650; letter-spacing: -.012em; overflow-wrap: anywhere; margin-bottom: var(--s4); }
 h2 { font-size: 1rem; line-height: 1.4; font-weight: 620; }
+h2::first-letter { text-transform: uppercase; }
 b, strong { font-weight: 620; }
 small, .soft, .hint { font-size: .8125rem; color: var(--soft); }
 code { font: .8125rem/1.5 var(--mono); overflow-wrap: anywhere; }
@@ -196,6 +197,10 @@ td time { white-space: nowrap; }
 /* Forms. */
 .field { display: grid; gap: var(--s1); margin: 0; align-content: start; min-width: 0; }
 .field label { font-size: .8125rem; font-weight: 560; }
+.choices { display: grid; grid-template-columns: repeat(auto-fill, minmax(14rem, 1fr)); gap: var(--s2) var(--s4); min-width: 0; margin: 0; padding: 0; border: 0; font-size: .875rem; }
+.choices legend { padding: 0; margin-bottom: var(--s2); font-size: .8125rem; font-weight: 560; }
+.choices label { min-width: 0; overflow-wrap: anywhere; }
+.choices .hint { grid-column: 1 / -1; margin: 0; }
 input, select, button, .button { font: inherit; color: inherit; min-height: 2.25rem; max-width: 100%; border: 1px solid var(--edge); border-radius: .5rem; background: var(--paper); padding: .3125rem .625rem; }
 input:not([type="checkbox"]), select { width: 100%; }
 input[type="checkbox"] { min-height: 0; width: 1.125rem; height: 1.125rem; margin: 0; accent-color: var(--accent); vertical-align: -.2em; }
@@ -206,9 +211,13 @@ button.primary:hover { filter: brightness(1.1); }
 .danger { color: var(--bad); }
 button.danger { border-color: var(--bad); }
 button:disabled { opacity: .55; cursor: default; }
+button[aria-busy] { opacity: 1; cursor: progress; position: relative; color: transparent; }
+button[aria-busy]::after { content: ""; position: absolute; inset: 0; margin: auto; width: 1rem; height: 1rem; border: 2px solid var(--ink); border-right-color: transparent; border-radius: 50%; }
+button.primary[aria-busy]::after { border-color: var(--on-accent); border-right-color: transparent; }
 .actions, .pager, .batch { display: flex; flex-wrap: wrap; gap: var(--s2); align-items: center; }
 .card .actions { margin-top: var(--s4); }
 main > .actions, main > .batch { margin-bottom: var(--s4); }
+.group-actions { display: flex; flex-wrap: wrap; gap: var(--s2); }
 .group-foot .button { min-height: 1.875rem; padding: .125rem .625rem; font-size: .8125rem; }
 .batch { padding: var(--s2) var(--s3); background: var(--accent-soft); border-radius: .625rem; font-size: .875rem; font-weight: 560; }
 .filters { background: var(--paper); border: 1px solid var(--line); border-radius: .75rem; padding: var(--s4); margin-bottom: var(--s4); }
@@ -299,7 +308,9 @@ main > .soft { margin-bottom: var(--s4); }
   .card .cards tr { padding: var(--s3); }
   .card .cards tbody tr > * { padding: .125rem 0; }
 }
+@keyframes turn { to { transform: rotate(1turn); } }
 @media (prefers-reduced-motion: no-preference) {
+  button[aria-busy]::after { animation: turn .8s linear infinite; }
   a, button, .button { transition: background-color .12s, border-color .12s, color .12s; }
 }
 @media (forced-colors: active) { .badge { border: 1px solid; } .badge::before, .entry::after { background: CanvasText; } }
