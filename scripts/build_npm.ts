@@ -101,7 +101,8 @@ async function shorten(folder: string): Promise<void> {
       compress: false,
       keep_fnames: true,
       keep_classnames: true,
-      format: { comments: false },
+      // Node prints the whole line in which an error was thrown.
+      format: { comments: false, max_line_len: 200 },
     });
     if (code === undefined) throw new Error(`terser failed on ${file}`);
     writeFileSync(file, code);

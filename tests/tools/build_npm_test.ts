@@ -65,6 +65,12 @@ describe("npm tarball", () => {
     assert.match(read("src/errors.js"), /class StorageError extends OnAppUpdateError/);
   });
 
+  it("has short lines, because Node prints the whole line in which an error was thrown", () => {
+    const modules = files.filter((file) => /^(mod|errors|storage|src\/[^/]+|src\/app\/[^/]+)\.js$/.test(file));
+    const long = modules.filter((file) => read(file).split("\n").some((line) => line.length > 400));
+    assert.deepEqual(long, []);
+  });
+
   it("names no path of this machine, no source map and no registry", () => {
     for (const file of files) {
       const text = read(file);
