@@ -16,6 +16,7 @@ import { read } from "./run.ts";
 const root = fileURLToPath(new URL("..", import.meta.url));
 const REPOSITORY = "https://github.com/b24/onappupdate";
 const SITE = "https://b24.github.io/onappupdate";
+const PICTURES = "https://raw.githubusercontent.com/b24/onappupdate/main/";
 
 /** Pages of the site that are not in `docs/`, by their file in the repository. */
 const OTHER_PAGES: Readonly<Record<string, string>> = {
@@ -79,7 +80,9 @@ export function withAnchors(translation: string, original: string): string {
 
 /** Returns the file of the repository that an absolute link leads to, on GitHub or on the site; `undefined` for any other link. */
 function fileOf(link: string): string | undefined {
-  if (link.startsWith(`${REPOSITORY}/blob/main/`)) return link.slice(`${REPOSITORY}/blob/main/`.length);
+  for (const folder of [`${REPOSITORY}/blob/main/`, PICTURES]) {
+    if (link.startsWith(folder)) return link.slice(folder.length);
+  }
   const [, page] = /^(?:ru\/)?([\w-]+)$/.exec(link.startsWith(`${SITE}/`) ? link.slice(SITE.length + 1) : "") ?? [];
   return page === undefined ? undefined : `docs/${page}.md`;
 }

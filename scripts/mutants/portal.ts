@@ -30,12 +30,22 @@ export const PORTAL: readonly Mutant[] = [
       { tests: ["tests/unit/intake/clocks_test.ts"] },
     ],
     [
+      "an event after one with an unknown version replaces the verified domain",
+      '...(record?.status === "installed" && { domain: record.domain }),',
+      "",
+    ],
+    [
       "an installation keeps the application token of the one before it",
       '...(record?.status === "uninstalled" ? withoutInstallation(record) : record),',
       "...record,",
     ],
   ]),
   ...mutantsOf("src/portal/verified_facts.ts", ["tests/unit/portal/apply_event_test.ts"], [
+    [
+      "the OAuth host counts as the domain of a portal",
+      'return name === "ONAPPUSERREADY" ? undefined : domain;',
+      "return name === undefined ? undefined : domain;",
+    ],
     [
       "an event replaces what a later check has reported",
       "const isCurrent = checkedAt <= receivedAt && (isNewest || tokens !== undefined);",
@@ -127,12 +137,6 @@ export const PORTAL: readonly Mutant[] = [
       "an ordinary user changes the application token",
       "if (!next.isAdmin) return after;",
       "if (next.isAdmin === undefined) return after;",
-    ],
-    [
-      "an older event replaces the application token",
-      "if (ts < applicationTokenTs) return record;",
-      "if (ts < -applicationTokenTs) return record;",
-      { tests: ["tests/unit/portal/apply_event_test.ts"] },
     ],
   ]),
   ...mutantsOf("src/portal/tokens.ts", ["tests/unit/portal/tokens_test.ts"], [
@@ -329,6 +333,18 @@ export const PORTAL: readonly Mutant[] = [
       "a token pair that the portal has is stored in its record again",
       "known.includes(tokenFingerprintOf(pair)) ||",
       'known.includes(tokenFingerprintOf({ ...pair, accessToken: "" })) ||',
+    ],
+    [
+      "an older event replaces the application token",
+      "return ts < applicationTokenTs;",
+      "return ts < -applicationTokenTs;",
+      { tests: ["tests/unit/portal/apply_event_test.ts"] },
+    ],
+    [
+      "an application token that waits removes the app after a later one was proved",
+      "waiting.filter(({ ts }) => !isSuperseded(ts, record))",
+      "waiting.filter(({ ts }) => !isSuperseded(ts, {}))",
+      { tests: ["tests/unit/credentials/identity_test.ts"] },
     ],
   ]),
   ...mutantsOf("src/portal/purge.ts", ["tests/unit/worker/claims_crash_test.ts"], [

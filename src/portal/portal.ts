@@ -115,7 +115,7 @@ export interface Portal {
   readonly memberId: string;
   /**
    * Host of `clientEndpoint`, possibly with a port. Without a `clientEndpoint`, the host in the newest event, which is not
-   * verified.
+   * verified; empty if no event has named one.
    */
   readonly domain: string;
   /** Verified address of the portal's REST API; absent until one is verified. */
@@ -152,7 +152,8 @@ export interface Portal {
   readonly applicationToken?: ApplicationTokenDigests;
   /**
    * Digests of the application tokens that wait for an administrator's proof: users of the portal brought them, and the
-   * portal has not said yet whether these are administrators. Absent if there are none.
+   * portal has not said yet whether these are administrators. None is older than `applicationToken`. Absent if there are
+   * none.
    */
   readonly pendingApplicationTokens?: readonly string[];
   /** Claims of events that Bitrix24 has not confirmed; absent if there are none. */

@@ -1,5 +1,6 @@
 /** The list of portals: a search by domain, filters, and actions on all that match. */
 import type { Portal, PortalCount, PortalMatch, PortalPage, StuckGroup } from "../../../mod.ts";
+import { refusalOf } from "../../operator_api/api_error.ts";
 import { BLOCKED_REASONS, PORTAL_STATES } from "../../operator_api/parameters.ts";
 import type { Call } from "../calls.ts";
 import { actionLink, byVersion, empty } from "../cards.ts";
@@ -52,14 +53,28 @@ ${items.length === 0 ? noPortal(ctx, hasFilter, next !== undefined) : rows(ctx, 
   },
 });
 
-/** Finds portals. The domain may be an address of the portal, as people copy it, or a member_id. */
+/** Ends of domains of portals in the cloud, the most frequent first: people search by the name alone. */
+const CLOUD = ["ru", "com", "de", "eu", "com.br", "by", "kz", "fr", "es", "it", "pl", "in", "com.tr", "uz", "cn", "mx"];
+
+/** Finds portals. The domain may be an address of the portal, as people copy it, its first part, or a member_id. */
 async function find(call: Call, { domain, ...query }: Readonly<Record<string, string>>): Promise<PortalPage> {
   const named = domain?.trim().toLowerCase().replace(/^https?:\/\//, "").replace(/\/.*$/, "");
   if (named !== undefined && /^[0-9a-f]{32}$/.test(named)) {
-    const portal = await call("getPortal", { portal: named }).catch(() => undefined);
+    const portal = await call("getPortal", { portal: named }).catch(unlessUnknown);
     return { items: portal === undefined ? [] : [portal] };
   }
-  return await call("listPortals", { query: { limit: PAGE_SIZE, ...query, domain: named } });
+  const listed = (domain: string | undefined): Promise<PortalPage> =>
+    call("listPortals", { query: { limit: PAGE_SIZE, ...query, domain } });
+  const page = await listed(named);
+  if (named === undefined || !/^[a-z0-9-]+$/.test(named) || page.items.length > 0) return page;
+  const pages = await Promise.all(CLOUD.map((zone) => listed(`${named}.bitrix24.${zone}`)));
+  return { items: pages.flatMap(({ items }) => items).slice(0, PAGE_SIZE) };
+}
+
+/** @throws what is no sign of an unknown portal, such as that the storage does not answer */
+function unlessUnknown(error: unknown): undefined {
+  if (refusalOf(error)?.status === 404) return undefined;
+  throw error;
 }
 
 function filters(ctx: PageContext, { counts, stuck }: Portals): Html {
