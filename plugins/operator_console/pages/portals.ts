@@ -1,6 +1,7 @@
 /** The list of portals: a search by domain, filters, and actions on all that match. */
 import type { Portal, PortalCount, PortalMatch, PortalPage, StuckGroup } from "../../../mod.ts";
 import { BLOCKED_REASONS, PORTAL_STATES } from "../../operator_api/parameters.ts";
+import { UnknownPortalError } from "../../../errors.ts";
 import type { Call } from "../calls.ts";
 import { actionLink, byVersion, empty } from "../cards.ts";
 import { badge, link, pager, selectField, table, textField } from "../elements.ts";
@@ -19,8 +20,10 @@ interface Portals {
 /** Number of portals on a page: more would make it larger than 100 KB. */
 const PAGE_SIZE = 50;
 
-/** The members of a filter in the order of their fields. */
-const MATCH: readonly (keyof PortalMatch)[] = ["domain", "status", "version", "blockedOn", "upgradeId", "fingerprint"];
+/** The members of a filter in the order of their fields; the last one has none. */
+const MATCH: readonly (keyof PortalMatch)[] = [
+  ...["domain", "status", "version", "blockedOn", "upgradeId", "fingerprint", "formerDomain"] as const,
+];
 
 export const PORTALS: AnyPage = page<Portals>({
   path: "/portals",
@@ -38,8 +41,9 @@ export const PORTALS: AnyPage = page<Portals>({
     const { t, params: { query } } = ctx;
     const { list: { items, unreadable = [], next } } = data;
     const hasFilter = MATCH.some((name) => query[name] !== undefined);
+    const match = matchOf(query);
     return markup`${filters(ctx, data)}
-${hasFilter && items.length > 0 ? batchActions(ctx) : ""}
+${match !== undefined && hasFilter && items.length > 0 ? batchActions(ctx, match) : ""}
 ${
       unreadable.length === 0
         ? ""
@@ -47,19 +51,41 @@ ${
     }
 ${items.length === 0 ? noPortal(ctx, hasFilter, next !== undefined) : rows(ctx, items)}
 <div class="list-foot">${pager(ctx, "/portals", next === undefined ? undefined : { after: next })}${
-      exports(ctx)
+      match === undefined ? "" : exports(ctx, match)
     }</div>`;
   },
 });
 
-/** Finds portals. The domain may be an address of the portal, as people copy it, or a member_id. */
-async function find(call: Call, { domain, ...query }: Readonly<Record<string, string>>): Promise<PortalPage> {
-  const named = domain?.trim().toLowerCase().replace(/^https?:\/\//, "").replace(/\/.*$/, "");
-  if (named !== undefined && /^[0-9a-f]{32}$/.test(named)) {
-    const portal = await call("getPortal", { portal: named }).catch(() => undefined);
-    return { items: portal === undefined ? [] : [portal] };
+type Query = Readonly<Record<string, string>>;
+
+/** Returns the domain of a query: people copy the address of a portal. */
+function domainOf({ domain }: Query): string | undefined {
+  return domain?.trim().toLowerCase().replace(/^https?:\/\//, "").replace(/\/.*$/, "");
+}
+
+const MEMBER_ID = /^[0-9a-f]{32}$/;
+
+/** Finds portals. The domain may also be a member_id. */
+async function find(call: Call, query: Query): Promise<PortalPage> {
+  const domain = domainOf(query);
+  if (domain !== undefined && MEMBER_ID.test(domain)) {
+    try {
+      return { items: [await call("getPortal", { portal: domain })] };
+    } catch (error) {
+      if (error instanceof UnknownPortalError) return { items: [] };
+      throw error;
+    }
   }
-  return await call("listPortals", { query: { limit: PAGE_SIZE, ...query, domain: named } });
+  return await call("listPortals", { query: { limit: PAGE_SIZE, ...query, domain } });
+}
+
+/** Returns what the list shows as a filter of the operator API; `undefined` for one portal that was named. */
+function matchOf(query: Query): Query | undefined {
+  const domain = domainOf(query);
+  if (domain !== undefined && MEMBER_ID.test(domain)) return undefined;
+  return Object.fromEntries(
+    MATCH.flatMap((name) => query[name] === undefined ? [] : [[name, name === "domain" ? domain! : query[name]]]),
+  );
 }
 
 function filters(ctx: PageContext, { counts, stuck }: Portals): Html {
@@ -99,15 +125,13 @@ ${
 </form></search>`;
 }
 
-function batchActions(ctx: PageContext): Html | "" {
+function batchActions(ctx: PageContext, match: Query): Html | "" {
   if (!ctx.canOperate) return "";
-  const { t, params: { query } } = ctx;
-  const match = Object.fromEntries(
-    MATCH.flatMap((name) => query[name] === undefined ? [] : [[`match.${name}`, query[name]]]),
-  );
+  const { t } = ctx;
+  const fields = Object.fromEntries(Object.entries(match).map(([name, value]) => [`match.${name}`, value]));
   const names = ["retry", "skip", "rollback", "setTarget", "setInitialVersion"] as const;
   return markup`<div class="batch" role="group" aria-label="${t("portals.batch")}"><span>${t("portals.batch")}</span>${
-    names.map((action) => actionLink(ctx, "startBatch", { action, ...match }, t(`acting.action.${action}`)))
+    names.map((action) => actionLink(ctx, "startBatch", { action, ...fields }, t(`acting.action.${action}`)))
   }</div>`;
 }
 
@@ -140,9 +164,8 @@ function rows(ctx: PageContext, items: readonly Portal[]): Html {
   });
 }
 
-function exports(ctx: PageContext): Html {
-  const { t, params: { query } } = ctx;
-  const { after: _, ...match } = query;
+function exports(ctx: PageContext, match: Query): Html {
+  const { t } = ctx;
   return markup`<p class="exports">${t("parts.export")}: ${
     link(ctx, "CSV", "/export/portals", { ...match, format: "csv" })
   }, ${link(ctx, "JSON Lines", "/export/portals", { ...match, format: "jsonl" })}</p>`;
