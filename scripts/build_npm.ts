@@ -5,10 +5,11 @@
  *     deno run -A scripts/build_npm.ts [folder]
  */
 // deno-lint-ignore-file no-console
-import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { join, resolve } from "node:path";
+import { cpSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { dirname, join, relative, resolve } from "node:path";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
+import { build, stop } from "esbuild";
 import { minify } from "terser";
 import { read, run } from "./run.ts";
 
@@ -38,8 +39,14 @@ const optionalPeers: Readonly<Record<string, string>> = {
   "nodemailer": "^10.0.0",
 };
 
+/** Folder beside the tarball with the modules before they are put together, which tests of internal modules import. */
+export const MODULES = "modules";
+
 interface Manifest {
-  readonly exports: Readonly<Record<string, { readonly types: string }>>;
+  readonly exports: Readonly<
+    Record<string, { readonly types: string; readonly import?: string; readonly default?: string }>
+  >;
+  readonly bin: Readonly<Record<string, string>>;
   dependencies?: Record<string, string>;
   peerDependencies?: Record<string, string>;
   peerDependenciesMeta?: Record<string, { optional: boolean }>;
@@ -74,11 +81,21 @@ export async function buildNpm(folder: string = join(root, "npm")): Promise<stri
     (manifest.peerDependenciesMeta ??= {})[name] = { optional: true };
   }
   writeFileSync(join(unpacked, "package.json"), JSON.stringify(manifest, null, 2) + "\n");
-  await shorten(unpacked);
+  const modules = join(folder, MODULES);
+  for (const file of modulesIn(unpacked)) cpSync(file, join(modules, relative(unpacked, file)));
+  await bundle(unpacked, manifest);
 
   const packed = await read("npm", ["pack", "--silent", "--json", "./package"], { cwd: folder });
   const [{ filename }] = JSON.parse(packed);
   return join(folder, filename);
+}
+
+/** Returns the paths of the compiled modules in a folder. */
+function modulesIn(folder: string): string[] {
+  return readdirSync(folder, { recursive: true, withFileTypes: true })
+    .filter((entry) => entry.isFile() && entry.name.endsWith(".js")).map(({ parentPath, name }) =>
+      join(parentPath, name)
+    );
 }
 
 /** Returns where TypeScript finds the types of the export paths with `moduleResolution: "node10"`, which ignores `exports`. */
@@ -89,23 +106,37 @@ function typesVersions({ exports }: Manifest): object {
 }
 
 /**
- * Drops the comments and spaces of all modules, and shortens the names of variables. Functions and classes keep their names,
- * which stack traces have, and editors show the comments of the types.
+ * Puts the modules of a package together: one for each export and for the command, and those that several of them share. Drops
+ * comments and spaces, and shortens the names of variables. Functions and classes keep their names, which stack traces have,
+ * and editors show the comments of the types. Hundreds of modules would make the tarball half as large again.
  */
-async function shorten(folder: string): Promise<void> {
-  for (const entry of readdirSync(folder, { recursive: true, withFileTypes: true })) {
-    if (!entry.isFile() || !entry.name.endsWith(".js")) continue;
-    const file = join(entry.parentPath, entry.name);
-    const { code } = await minify(readFileSync(file, "utf8"), {
-      module: true,
-      compress: false,
-      keep_fnames: true,
-      keep_classnames: true,
-      format: { comments: false },
+async function bundle(folder: string, { exports, bin }: Manifest): Promise<void> {
+  const targets = Object.values(exports).map((paths) => paths.import ?? paths.default);
+  const entryPoints = [...new Set([...targets, ...Object.values(bin)].map((path) => join(folder, path!)))];
+  const { outputFiles } = await build({
+    ...{ entryPoints, outdir: folder, outbase: folder, write: false, bundle: true, splitting: true, format: "esm" },
+    ...{ target: "esnext", platform: "node", packages: "external", legalComments: "none", charset: "utf8" },
+    chunkNames: "chunks/[hash]",
+  }).finally(stop);
+  for (const file of modulesIn(folder)) rmSync(file);
+  for (const { path, text } of outputFiles) {
+    const { code } = await minify(withClassNames(text), {
+      ...{ module: true, compress: false, keep_fnames: true, keep_classnames: true, format: { comments: false } },
     });
-    if (code === undefined) throw new Error(`terser failed on ${file}`);
-    writeFileSync(file, code);
+    if (code === undefined) throw new Error(`terser failed on ${path}`);
+    mkdirSync(dirname(path), { recursive: true });
+    writeFileSync(path, code);
   }
+}
+
+/**
+ * Returns a module with classes in place of the variables that esbuild makes of them, `var A = class _A {}`: terser shortens the
+ * names of variables, and errors have the names of their classes.
+ */
+function withClassNames(code: string): string {
+  const classes = [...code.matchAll(/^var (\w+) = class _\1\b/gm)].map(([, name]) => name!);
+  const own = classes.reduce((text, name) => text.replaceAll(new RegExp(`\\b_${name}\\b`, "g"), name), code);
+  return own.replaceAll(/^var (\w+) = class(?: \1)?(?= extends |\s*\{)/gm, "class $1");
 }
 
 if (import.meta.main) console.log(await buildNpm(...process.argv.slice(2, 3).map((folder) => resolve(folder))));

@@ -4,6 +4,7 @@ import { tmpdir } from "node:os";
 import { delimiter, dirname, join } from "node:path";
 import process from "node:process";
 import { fileURLToPath, pathToFileURL } from "node:url";
+import { MODULES } from "./build_npm.ts";
 import { read } from "./run.ts";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
@@ -53,13 +54,18 @@ export async function createNpmProject(tarball: string): Promise<NpmProject> {
     rmSync(folder, { recursive: true, force: true });
     throw error;
   }
+  // Tests import internal modules, too: from here on, the package has them as they were before they were put together.
+  const takeApart = (): void =>
+    cpSync(join(dirname(tarball), MODULES), join(folder, "node_modules/@b24/onappupdate"), { recursive: true });
   return {
     folder,
     installTestPackages: async () => {
       await install([...imports].filter(([name]) => !BENCH_PACKAGES.has(name)).map(([, spec]) => spec));
+      takeApart();
     },
     installBenchPackages: async () => {
       await install([...imports.values()]);
+      takeApart();
     },
     env: (node) => ({
       PATH: dirname(node.path) + delimiter + process.env["PATH"],

@@ -33,6 +33,17 @@ for (const path of paths) {
   });
 }
 
+test("classes have their names, which are those of errors", async () => {
+  for (const path of paths) {
+    for (const [name, value] of Object.entries(await import(join(manifest.name, path)))) {
+      const isClass = typeof value === "function" && /^class\b/.test(Function.prototype.toString.call(value));
+      if (isClass) assert.equal(value.name, name);
+    }
+  }
+  const { StorageError } = await import(join(manifest.name, "errors"));
+  assert.equal(String(new StorageError("down")), "StorageError: down");
+});
+
 test("the command prints its usage", () => {
   const [name] = Object.keys(manifest.bin);
   const bin = new URL(`node_modules/.bin/${name}`, project);

@@ -21,7 +21,7 @@ export async function readForm(request: Request, maxBytes: number): Promise<Form
  * nothing in it can lead to another host.
  */
 export function pathIn(text: string | null | undefined): string {
-  if (text === null || text === undefined || text.length > 2000 || !/^\/(?![/\\])[^\\\p{Cc}]*$/u.test(text)) return "/";
+  if (text === null || text === undefined || text.length > 2000 || !/^\/(?!\/)[^\\\p{Cc}]*$/u.test(text)) return "/";
   const { pathname, search } = new URL(text, "http://console.invalid");
   // What is left of "/..//host" would be another host.
   return pathname.startsWith("//") ? "/" : pathname + search;

@@ -157,8 +157,13 @@ export function createLive(parts: LiveParts): Live {
         },
         cancel: () => end(stream!),
       });
-      // For nginx, which would collect the events.
-      const headers = { ...HEADERS, "content-type": "text/event-stream; charset=utf-8", "x-accel-buffering": "no" };
+      const headers = {
+        ...{ ...HEADERS, "content-type": "text/event-stream; charset=utf-8" },
+        // For nginx, which would collect the events.
+        "x-accel-buffering": "no",
+        // An idle connection would keep a server from stopping after its stream has ended.
+        connection: "close",
+      };
       return new Response(body, { headers });
     },
     close: () => [...streams].forEach(end),

@@ -1,5 +1,6 @@
 /** All mutants. */
 import { ADOPTION } from "./adoption.ts";
+import { CONSOLE } from "./console.ts";
 import { DEV } from "./dev.ts";
 import { INTAKE } from "./intake.ts";
 import type { Mutant } from "./mutant.ts";
@@ -22,4 +23,5 @@ export const MUTANTS: readonly Mutant[] = [
   ...ROLLOUT,
   ...DEV,
   ...NOTIFICATIONS,
+  ...CONSOLE,
 ];

@@ -128,12 +128,6 @@ export const PORTAL: readonly Mutant[] = [
       "if (!next.isAdmin) return after;",
       "if (next.isAdmin === undefined) return after;",
     ],
-    [
-      "an older event replaces the application token",
-      "if (ts < applicationTokenTs) return record;",
-      "if (ts < -applicationTokenTs) return record;",
-      { tests: ["tests/unit/portal/apply_event_test.ts"] },
-    ],
   ]),
   ...mutantsOf("src/portal/tokens.ts", ["tests/unit/portal/tokens_test.ts"], [
     [
@@ -329,6 +323,18 @@ export const PORTAL: readonly Mutant[] = [
       "a token pair that the portal has is stored in its record again",
       "known.includes(tokenFingerprintOf(pair)) ||",
       'known.includes(tokenFingerprintOf({ ...pair, accessToken: "" })) ||',
+    ],
+    [
+      "an older event replaces the application token",
+      "return ts < applicationTokenTs;",
+      "return ts < -applicationTokenTs;",
+      { tests: ["tests/unit/portal/apply_event_test.ts"] },
+    ],
+    [
+      "an application token that waits removes the app after a later one was proved",
+      "waiting.filter(({ ts }) => !isSuperseded(ts, record))",
+      "waiting.filter(({ ts }) => !isSuperseded(ts, {}))",
+      { tests: ["tests/unit/credentials/identity_test.ts"] },
     ],
   ]),
   ...mutantsOf("src/portal/purge.ts", ["tests/unit/worker/claims_crash_test.ts"], [

@@ -6,7 +6,7 @@ import { defined } from "../defined.ts";
 import { isUnanswered } from "./claims.ts";
 import type { ApplicationTokenDigests } from "./portal.ts";
 import type { PortalRecord } from "./record.ts";
-import { isKnownPair } from "./stored_credentials.ts";
+import { isKnownPair, isSuperseded } from "./stored_credentials.ts";
 import { mergeTokens, type StoredTokens } from "./tokens.ts";
 
 /** Number of earlier application_tokens of an installation that are remembered. */
@@ -75,8 +75,8 @@ function withUnverifiedPair(record: PortalRecord, next: StoredTokens, now: numbe
  * the one that brought the current token changes nothing. `now` in milliseconds since 1970.
  */
 export function withApplicationToken(record: PortalRecord, digest: string, ts: number, now: number): PortalRecord {
-  const { applicationToken: known, applicationTokenTs = 0 } = record;
-  if (ts < applicationTokenTs) return record;
+  const { applicationToken: known } = record;
+  if (isSuperseded(ts, record)) return record;
   const applicationToken = known?.current === digest ? known : replaced(known, digest, now);
   return { ...record, applicationToken, applicationTokenTs: ts };
 }

@@ -152,7 +152,8 @@ export interface Portal {
   readonly applicationToken?: ApplicationTokenDigests;
   /**
    * Digests of the application tokens that wait for an administrator's proof: users of the portal brought them, and the
-   * portal has not said yet whether these are administrators. Absent if there are none.
+   * portal has not said yet whether these are administrators. None is older than `applicationToken`. Absent if there are
+   * none.
    */
   readonly pendingApplicationTokens?: readonly string[];
   /** Claims of events that Bitrix24 has not confirmed; absent if there are none. */

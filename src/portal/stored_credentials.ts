@@ -3,7 +3,7 @@ import { defined } from "../defined.ts";
 import { FormatError } from "../errors.ts";
 import { unitHash } from "../retry.ts";
 import type { Entry } from "../storage/storage.ts";
-import { pendingApplicationTokens, type StoredTokens } from "./tokens.ts";
+import { pendingApplicationTokens, type SentApplicationToken, type StoredTokens } from "./tokens.ts";
 
 /** The process that refreshes tokens of a portal: one at a time. */
 export interface RefreshHolder {
@@ -23,9 +23,9 @@ export interface StoredCredentials {
   readonly refreshing?: RefreshHolder;
   /**
    * The application_token that an administrator's pair proved in this write. It is in the record, too, unless a crash came
-   * before that. `ts`: of its event, in seconds since 1970.
+   * before that.
    */
-  readonly proved?: { readonly digest: string; readonly ts: number };
+  readonly proved?: SentApplicationToken;
 }
 
 /** What a portal's record says about its credentials, so that events are applied and checks planned without reading them. */
@@ -38,8 +38,8 @@ export interface CredentialsSummary {
   readonly expiresAt: number;
   /** A pair has a refresh token. */
   readonly isRefreshable?: true;
-  /** Digests of the application tokens that wait for an administrator's proof; absent if there are none. */
-  readonly pending?: readonly string[];
+  /** The application tokens that wait for an administrator's proof; absent if there are none. */
+  readonly pending?: readonly SentApplicationToken[];
   /** Scopes of all pairs; absent if the record has those of the portal. */
   readonly scope?: readonly string[];
   /** Fingerprints of the pairs, so that one that an event brings again is recognized. After a refresh, those before it. */
@@ -122,9 +122,23 @@ export function askableUntil({ tokens = [], credentials }: WithPairs, canRefresh
   return Math.max(credentials?.expiresAt ?? -Infinity, ...tokens.map(({ expiresAt }) => expiresAt));
 }
 
-/** Returns the digests of the application tokens that wait in the portal's pairs for an administrator's proof. */
-export function pendingTokensOf({ tokens, credentials }: WithPairs): readonly string[] {
-  return [...new Set([...credentials?.pending ?? [], ...pendingApplicationTokens(tokens)])];
+/** The field of a record that says since when it has its application_token. */
+interface WithTokenTs {
+  readonly applicationTokenTs?: number;
+}
+
+/** Returns whether an application_token from `ts`, in seconds since 1970, is older than the one that is proved. */
+export function isSuperseded(ts: number, { applicationTokenTs = 0 }: WithTokenTs): boolean {
+  return ts < applicationTokenTs;
+}
+
+/**
+ * Returns the digests of the application tokens that wait in the portal's pairs for an administrator's proof. One that is
+ * superseded, such as that of the installation before, never counts.
+ */
+export function pendingTokensOf(record: WithPairs & WithTokenTs): readonly string[] {
+  const waiting = [...record.credentials?.pending ?? [], ...pendingApplicationTokens(record.tokens)];
+  return [...new Set(waiting.filter(({ ts }) => !isSuperseded(ts, record)).map(({ digest }) => digest))];
 }
 
 /** Returns the scopes of the portal's pairs. */

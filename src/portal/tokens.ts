@@ -32,10 +32,16 @@ export interface StoredTokens {
   readonly pending?: PendingProof;
 }
 
+/** The application_token of an event. */
+export interface SentApplicationToken {
+  readonly digest: string;
+  /** When the event was sent, in seconds since 1970. */
+  readonly ts: number;
+}
+
 /** Facts of an event that count only if the user of its access token is an administrator. */
 export interface PendingProof {
-  /** The event's application_token. `ts`: when the event was sent, in seconds since 1970. */
-  readonly applicationToken?: { readonly digest: string; readonly ts: number };
+  readonly applicationToken?: SentApplicationToken;
   /** The pair of the app's own user, from ONAPPUSERREADY. */
   readonly systemUser?: StoredTokens;
 }
@@ -84,10 +90,10 @@ function systemUserOf(event: B24Event, ts: number): StoredTokens | undefined {
   };
 }
 
-/** Returns the digests of the application tokens that wait in verified pairs for an administrator's proof. */
-export function pendingApplicationTokens(tokens: readonly StoredTokens[] = []): readonly string[] {
-  return tokens.filter(({ isVerified }) => isVerified === true).map(({ pending }) => pending?.applicationToken?.digest)
-    .filter((digest) => digest !== undefined);
+/** Returns the application tokens that wait in verified pairs for an administrator's proof. */
+export function pendingApplicationTokens(tokens: readonly StoredTokens[] = []): readonly SentApplicationToken[] {
+  return tokens.filter(({ isVerified }) => isVerified === true).map(({ pending }) => pending?.applicationToken)
+    .filter((token) => token !== undefined);
 }
 
 /** Returns whether nothing is left to ask Bitrix24 about the user of a pair. */

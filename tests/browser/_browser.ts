@@ -6,7 +6,7 @@ import type { App } from "@b24/onappupdate";
 import { type OperatorConsole, operatorConsole, type OperatorConsoleOptions } from "@b24/onappupdate/operator-console";
 import { getRequestListener } from "@hono/node-server";
 import { type Browser, type BrowserContext, type BrowserContextOptions, chromium, type Page } from "playwright-core";
-import { passwordHash } from "../../src/cli/password.ts";
+import { passwordHash as hashOf } from "../../src/cli/password.ts";
 import { quietLogger } from "../support/app.ts";
 
 const CHROMIUM = ["/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome"];
@@ -30,15 +30,9 @@ export async function serveConsole(app: App, options: Partial<OperatorConsoleOpt
   const server = createServer(listener);
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
   const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
-  const hash = await passwordHash(PASSWORD, new Uint8Array(16).fill(7));
-  Object.assign(
-    served,
-    operatorConsole({
-      ...{ app, origin: url, logger: quietLogger },
-      guard: { users: [{ name: "ada", passwordHash: hash, role: "operate" }] },
-      ...options,
-    }),
-  );
+  const passwordHash = await hashOf(PASSWORD, new Uint8Array(16).fill(7));
+  const guard = { users: [{ name: "ada", passwordHash, role: "operate" as const }] };
+  Object.assign(served, operatorConsole({ app, origin: url, logger: quietLogger, guard, ...options }));
   return {
     url,
     close: async () => {

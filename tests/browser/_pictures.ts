@@ -1,4 +1,4 @@
-/** Pictures of the console for `docs/`: `deno run -A scripts/console_pictures.ts` takes them. */
+/** Pictures of the console for `docs/`: `deno run -A tests/browser/take_pictures.ts` takes them. */
 import type { Browser } from "playwright-core";
 import { consoleScene } from "../support/console_scene.ts";
 import { openWindow, serveConsole, type ServedConsole } from "./_browser.ts";

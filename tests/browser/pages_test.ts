@@ -4,29 +4,32 @@ import type { Browser } from "playwright-core";
 import { ACTIONS } from "../../plugins/operator_console/actions.ts";
 import { PAGES } from "../../plugins/operator_console/pages.ts";
 import { after, before, describe, it } from "../support/test.ts";
+import { type ConsoleScene, consoleScene } from "../support/console_scene.ts";
 import { launch, openWindow, serveConsole, type ServedConsole, signIn } from "./_browser.ts";
 import { type Incident, incident } from "./_incident.ts";
 
-const PORTAL = "1".padStart(32, "0");
-
-/** An address of each page, and of pages with a filter, an error or a form. */
-const PATHS: readonly string[] = [
-  ...PAGES.map(({ path }) => path.replace("{portal}", PORTAL)),
-  ...["/portals?status=parked", "/portals?domain=nobody.example", "/rollout?target=9.0.0", "/audit?by=nobody"],
-  ...[`/portals/${"f".repeat(32)}`, "/nothing", "/portals?status=wrong"],
-];
+/** Addresses of each page, with a filter, and of errors. */
+function pathsOf(portal: string): readonly string[] {
+  return [
+    ...PAGES.map(({ path }) => path.replace("{portal}", portal)),
+    ...["/portals?status=parked", "/portals?domain=nobody.example", "/rollout?target=9.0.0", "/audit?by=nobody"],
+    ...[`/portals/${"f".repeat(32)}`, "/nothing", "/portals?status=wrong"],
+  ];
+}
 
 /** The query of the page of an action. */
-function queryOf(id: string): string {
+function queryOf(id: string, portal: string): string {
   if (id === "startBatch") return "action=skip&match.status=parked";
   if (id === "stopBatch") return "id=x";
   if (id === "retryOutbox") return "plugin=mail";
   if (/Rollout$/.test(id)) return "target=3.0.0";
-  return /^(pause|resume|recount)$/.test(id) ? "" : `portal=${PORTAL}`;
+  return /^(pause|resume|recount)$/.test(id) ? "" : `portal=${portal}`;
 }
 
 /** The pages on which an operator confirms an action. */
-const ACT_PATHS: readonly string[] = Object.keys(ACTIONS).map((id) => `/act/${id}?${queryOf(id)}`);
+function actPathsOf(portal: string): readonly string[] {
+  return Object.keys(ACTIONS).map((id) => `/act/${id}?${queryOf(id, portal)}`);
+}
 
 const LOOKS = [
   { language: "en", colorScheme: "light" },
@@ -34,6 +37,9 @@ const LOOKS = [
   { language: "ru", colorScheme: "light" },
   { language: "ru", colorScheme: "dark" },
 ] as const;
+
+/** A portal of the incident. */
+const PORTAL = "1".padStart(32, "0");
 
 interface Violation {
   readonly id: string;
@@ -43,10 +49,22 @@ interface Violation {
 
 describe("each page of the console", () => {
   let browser: Browser;
+  /** Portals in all states, with much of everything. */
+  let full: ConsoleScene;
+  let port: ServedConsole;
+  let paths: readonly string[];
+  let actPaths: readonly string[];
+  /** Portals with tokens, and with errors that contain markup. */
   let scene: Incident;
   let served: ServedConsole;
   before(async () => {
     browser = await launch();
+    full = await consoleScene({
+      prepare: async (app, clock) => {
+        port = await serveConsole(app, { clock });
+      },
+    });
+    [paths, actPaths] = [pathsOf(full.parked), actPathsOf(full.parked)];
     scene = incident();
     served = await serveConsole(scene.app);
     await scene.app.start();
@@ -57,14 +75,14 @@ describe("each page of the console", () => {
   });
   after(async () => {
     await browser.close();
-    await scene.app.close();
-    await served.close();
+    await Promise.all([full, scene].map(({ app }) => app.close()));
+    await Promise.all([port, served].map(({ close }) => close()));
   });
 
   for (const [i, { language, colorScheme }] of LOOKS.entries()) {
     const isFirst = i === 0;
     it(`can be used by everybody: ${language}, ${colorScheme}`, async () => {
-      const { url } = served;
+      const { url } = port;
       const window = await openWindow(browser, url, {
         ...{ colorScheme, locale: language, reducedMotion: "reduce" as const },
         // axe-core is put into the page, which refuses scripts that are not its own.
@@ -87,7 +105,7 @@ describe("each page of the console", () => {
       await page.goto(`${url}/login`);
       await look("/login");
       await signIn(window, url);
-      for (const path of [...PATHS, ...ACT_PATHS.slice(...isFirst ? [] : [0, 2])]) {
+      for (const path of [...paths, ...(isFirst ? actPaths : actPaths.slice(0, 2))]) {
         await page.goto(`${url}${path}`);
         await look(path);
       }
@@ -98,13 +116,13 @@ describe("each page of the console", () => {
   }
 
   it("is as wide as a phone, in both languages", async () => {
-    const { url } = served;
+    const { url } = port;
     const wide: string[] = [];
     for (const locale of ["en-GB", "ru"]) {
       const window = await openWindow(browser, url, { locale, viewport: { width: 360, height: 700 } });
       const { page, context } = window;
       await signIn(window, url);
-      for (const path of [...PATHS, ...ACT_PATHS]) {
+      for (const path of [...paths, ...actPaths]) {
         await page.goto(`${url}${path}`);
         const width = await page.evaluate<number>("document.documentElement.scrollWidth - innerWidth");
         if (width > 0) wide.push(`${path}: ${width} pixels`);
@@ -115,26 +133,27 @@ describe("each page of the console", () => {
   });
 
   it("loads nothing from elsewhere, is smaller than 100 KB, and has no token", async () => {
-    const { url } = served;
-    const window = await openWindow(browser, url);
-    const { page, problems } = window;
-    await signIn(window, url);
     const secrets = scene.secrets();
     assert.ok(secrets.length > 50);
-    for (const path of [...PATHS, ...ACT_PATHS]) {
-      const response = await page.goto(`${url}${path}`);
-      const text = await response!.text();
-      assert.ok(text.length < 100_000, `${path} has ${text.length} bytes`);
-      assert.deepEqual(secrets.filter((secret) => text.includes(secret)), [], path);
-      assert.doesNotMatch(text, /<script>alert|<img src=x/, path);
+    for (const [url, portal] of [[port.url, full.parked], [served.url, PORTAL]] as const) {
+      const window = await openWindow(browser, url);
+      const { page, problems } = window;
+      await signIn(window, url);
+      for (const path of [...pathsOf(portal), ...actPathsOf(portal)]) {
+        const response = await page.goto(`${url}${path}`);
+        const text = await response!.text();
+        assert.ok(text.length < 100_000, `${path} has ${text.length} bytes`);
+        assert.deepEqual(secrets.filter((secret) => text.includes(secret)), [], path);
+        assert.doesNotMatch(text, /<script>alert|<img src=x/, path);
+      }
+      for (const path of ["portals?format=csv", "portals?format=jsonl", "audit?format=csv", "audit?format=jsonl"]) {
+        const text = await (await page.request.get(`${url}/export/${path}`)).text();
+        assert.ok(text.length > 1000, path);
+        assert.deepEqual(secrets.filter((secret) => text.includes(secret)), [], path);
+      }
+      assert.deepEqual(problems, []);
+      await window.context.close();
     }
-    for (const path of ["portals?format=csv", "portals?format=jsonl", "audit?format=csv", "audit?format=jsonl"]) {
-      const text = await (await page.request.get(`${url}/export/${path}`)).text();
-      assert.ok(text.length > 1000, path);
-      assert.deepEqual(secrets.filter((secret) => text.includes(secret)), [], path);
-    }
-    assert.deepEqual(problems, []);
-    await window.context.close();
   });
 
   it("shows times in the zone of the browser; without JavaScript in UTC, and says so", async () => {

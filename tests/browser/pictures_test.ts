@@ -26,7 +26,7 @@ describe("the pictures of the console", () => {
     for (const [name, { viewport }] of Object.entries(PICTURES)) {
       const { png, problems } = taken.get(name)!;
       assert.deepEqual(problems, [], name);
-      assert.ok(existsSync(join(docs, name)), `docs/${name} is missing: deno run -A scripts/console_pictures.ts`);
+      assert.ok(existsSync(join(docs, name)), `docs/${name} is missing: deno run -A tests/browser/take_pictures.ts`);
       for (const one of [png, readFileSync(join(docs, name))]) {
         assert.deepEqual(sizeOf(one), viewport, name);
         assert.ok(one.length < MAX_BYTES, `${name} has ${one.length} bytes`);

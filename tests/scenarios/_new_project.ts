@@ -1,4 +1,7 @@
-/** New projects as their owners use them: installed from the packed package, started, updated, asked for their status. */
+/**
+ * New projects as their owners use them: installed from the packed package, then, without a network, started, updated and
+ * asked for their status.
+ */
 import { readFileSync, writeFileSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
 import process from "node:process";
@@ -27,7 +30,7 @@ export interface TaskOutput {
 /** A project in a folder. */
 export interface Project {
   readonly folder: string;
-  /** Runs a task of the project to its end. */
+  /** Runs a task of the project to its end, without a network; `eval`: runs a module. */
   readonly task: (name: string, args: readonly string[], env: Readonly<Record<string, string>>) => Promise<TaskOutput>;
   /** Starts its program. */
   readonly start: (env: Readonly<Record<string, string>>) => Running;
@@ -46,12 +49,13 @@ async function denoProject(folder: string): Promise<Project> {
   const manifest = edit(join(folder, "deno.json"), (manifest) => ({ ...manifest, links: [root] }));
   await successful(process.execPath, ["install", "--entrypoint", "main.ts", "upgrades.test.ts"], folder);
   const tasks = manifest["tasks"] as Readonly<Record<string, string>>;
-  // The packages are there: no task may fetch any.
-  const argsOf = (name: string): string[] => wordsOf(tasks[name]!).slice(1).toSpliced(1, 0, "--cached-only");
-  return projectOf(
-    folder,
-    (name) => ({ command: process.execPath, args: name === "check" ? ["check"] : argsOf(name) }),
-  );
+  // The packages are there: no task may fetch any, or reach another machine.
+  const argsOf = (name: string): string[] =>
+    wordsOf(tasks[name]!).slice(1).toSpliced(1, 0, "--cached-only").flatMap((flag) => OFFLINE_FLAGS[flag] ?? flag);
+  return projectOf(folder, (name) => ({
+    command: process.execPath,
+    args: name === "check" ? ["check"] : name === "eval" ? ["run", ...OFFLINE_FLAGS["--allow-net"]!] : argsOf(name),
+  }));
 }
 
 async function nodeProject(folder: string, { tarball, node }: Sources): Promise<Project> {
@@ -62,28 +66,37 @@ async function nodeProject(folder: string, { tarball, node }: Sources): Promise<
   await successful("npm", ["install", "--no-audit", "--no-fund", "--prefer-offline"], folder);
   const scripts = manifest["scripts"] as Readonly<Record<string, string>>;
   return projectOf(folder, (name) => {
-    const [command, ...args] = wordsOf(scripts[name]!);
+    const [command, ...args] = name === "eval" ? ["node"] : wordsOf(scripts[name]!);
     return command === "node"
       ? { command: node, args }
       : { command: node, args: [join(folder, "node_modules/typescript/bin", command!), ...args] };
-  });
+  }, { NODE_OPTIONS: `--import=${new URL("_offline.mjs", import.meta.url)}` });
 }
+
+const LOOPBACK = "--allow-net=127.0.0.1,localhost,0.0.0.0";
+
+/** The permissions of a Deno that reaches this machine alone, by the flag of a task. */
+const OFFLINE_FLAGS: Readonly<Record<string, readonly string[]>> = {
+  "--allow-net": [LOOPBACK],
+  "-A": [LOOPBACK, "--allow-env", "--allow-read", "--allow-write", "--allow-sys", "--allow-ffi", "--no-prompt"],
+};
 
 const wordsOf = (script: string): string[] => script.split(" ");
 
 function projectOf(
   folder: string,
   commandOf: (task: string) => { readonly command: string; readonly args: readonly string[] },
+  offline: Readonly<Record<string, string>> = {},
 ): Project {
   return {
     folder,
     task: async (name, more, env) => {
       const { command, args } = commandOf(name);
-      return await runProgram(command, [...args, ...more], { cwd: folder, env: { NO_COLOR: "1", ...env } });
+      return await runProgram(command, [...args, ...more], { cwd: folder, env: { NO_COLOR: "1", ...offline, ...env } });
     },
     start: (env) => {
       const { command, args: [first = "", ...args] } = commandOf("start");
-      return run(first, { args, env, on: { command, cwd: folder } });
+      return run(first, { args, env: { ...offline, ...env }, on: { command, cwd: folder } });
     },
   };
 }

@@ -3,10 +3,10 @@
  */
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import process from "node:process";
 import { buildNpm } from "../../scripts/build_npm.ts";
 import { findNode } from "../../scripts/npm_project.ts";
@@ -20,6 +20,7 @@ import { root } from "../support/process.ts";
 import { type SharedRedis, sharedRedis } from "../support/redis.ts";
 import { after, before, describe, it, waitFor } from "../support/test.ts";
 import { until } from "../support/until.ts";
+import { buildImage } from "./_image.ts";
 import { createProject, type Project, type Sources } from "./_new_project.ts";
 
 type Combination = Omit<Choice, "name">;
@@ -105,6 +106,19 @@ async function passesHealthCheck(project: Project, env: Record<string, string>):
   return (await run(program === "node" ? sources.node : process.execPath, args, { env })).ok;
 }
 
+/** Asserts that the programs of a project do not reach other machines, neither by name nor by address. */
+async function assertOffline(project: Project): Promise<void> {
+  writeFileSync(
+    join(project.folder, "offline.js"),
+    `for (const url of ["https://oauth.bitrix24.tech/", "http://192.0.2.1/"]) {
+      await fetch(url).then(() => console.log("reached", url), (error) => console.log(error.cause?.code ?? error.name));
+    }`,
+  );
+  const { output } = await project.task("eval", ["offline.js"], {});
+  assert.match(output, /^(ENETUNREACH|NotCapable)\n\1\n?$/);
+  rmSync(join(project.folder, "offline.js"));
+}
+
 /** Starts the app, installs and updates it on a portal, and asks for its status while it runs. */
 async function tryProject(project: Project, combination: Combination, name: string): Promise<void> {
   const port = await freePort();
@@ -156,6 +170,57 @@ describe("deno create", () => {
   });
 });
 
+describe("the Dockerfile of a new project", () => {
+  const images: readonly (readonly [Combination, base: RegExp, user: string])[] = [
+    [{ runtime: "node", storage: "file", framework: "none" }, /^node:24-slim$/, "node"],
+    [{ runtime: "deno", storage: "file", framework: "none" }, /^denoland\/deno:\d+\.\d+\.\d+$/, "deno"],
+    [{ runtime: "deno", storage: "kv", framework: "hono" }, /^denoland\/deno:\d+\.\d+\.\d+$/, "deno"],
+  ];
+  for (const [combination, base, user] of images) {
+    const name = Object.values(combination).join("-");
+    it(
+      `${name}: each line works, and the image has no file for development`,
+      { timeout: 600_000 },
+      async () => {
+        const project = await createProject(join(folder, `docker-${name}`), combination, sources);
+        const path = [dirname(sources.node), dirname(process.execPath), process.env["PATH"]].join(":");
+        const image = await buildImage(project.folder, join(folder, `image-${name}`), path);
+        assert.match(image.base, base);
+        assert.equal(image.user, user); // which both images have, and which is not root
+        const files = readdirSync(image.app, { recursive: true, encoding: "utf8" });
+        assert.ok(files.includes("main.ts") && files.includes("app.ts") && files.includes("upgrades.ts"));
+        for (
+          const file of [
+            ".env",
+            "upgrades.test.ts",
+            "Dockerfile",
+            "tsconfig.json",
+            "node_modules/typescript",
+            "node_modules/@types",
+          ]
+        ) {
+          assert.ok(!files.includes(file), file);
+        }
+        const port = await freePort();
+        const env = { PORT: String(port), CLIENT_ID: "app.dev", CLIENT_SECRET: "dev-secret" };
+        const running = image.start(env);
+        try {
+          const exited = running.exited.then((code) => assert.fail(`exited with ${code}:\n${running.output()}`));
+          exited.catch(() => {});
+          await Promise.race([exited, until(() => running.output(), () => isHealthy(`http://127.0.0.1:${port}`))]);
+          assert.ok(await image.isHealthy(env));
+        } finally {
+          running.stop();
+          assert.equal(await waitFor("the program to end", running.exited), 0, running.output());
+        }
+        assert.ok(!await image.isHealthy(env));
+        // The portals are in the volume.
+        assert.ok(readdirSync(join(image.app, "../data")).some((file) => file.startsWith("portals.")));
+      },
+    );
+  }
+});
+
 describe("projects of onappupdate new", () => {
   it("have each value of its options", () => {
     const values = (choices: readonly Combination[]): Set<string> =>
@@ -168,6 +233,7 @@ describe("projects of onappupdate new", () => {
     const name = `${runtime}-${storage}-${framework}`;
     it(`${name}: installs, starts, updates a portal, shows it, passes its tests`, { timeout: 600_000 }, async () => {
       const project = await createProject(join(folder, name), combination, sources);
+      await assertOffline(project);
       await tryProject(project, combination, name);
       for (const task of ["test", "check"]) {
         const { ok, output } = await project.task(task, [], {});

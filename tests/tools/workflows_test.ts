@@ -90,7 +90,7 @@ describe("workflows", () => {
     for (const [file, { permissions, jobs }] of workflows) {
       assert.deepEqual(permissions, { contents: "read" }, file);
       for (const [name, job] of Object.entries(jobs)) {
-        if (file === "release.yml" && ["jsr", "npm"].includes(name)) {
+        if (["jsr", "npm", "pages"].includes(name)) {
           assert.equal(job.permissions?.["id-token"], "write");
         } else assert.equal(job.permissions, undefined, `${file}, ${name}`);
       }

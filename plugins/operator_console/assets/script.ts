@@ -31,6 +31,18 @@ export const SCRIPT = `
   localize(document);
   document.querySelector(".pages [aria-current]")?.scrollIntoView({ block: "nearest", inline: "center" });
 
+  // A form that takes a while says so, and is not sent twice.
+  addEventListener("submit", ({ submitter }) => {
+    submitter?.setAttribute("aria-busy", "true");
+    setTimeout(() => submitter && (submitter.disabled = true));
+  });
+  addEventListener("pageshow", () => {
+    for (const button of document.querySelectorAll("button[aria-busy]")) {
+      button.removeAttribute("aria-busy");
+      button.disabled = false;
+    }
+  });
+
   // Parts with data-live are fetched anew when the stream tells of a change, at most every five seconds.
   const address = document.body.dataset.stream;
   if (address === undefined) return;

@@ -36,6 +36,7 @@ h1, h2, p, ul, ol, dl, dd, pre { margin: 0; padding: 0; }
 ul, ol { list-style: none; }
 h1 { font-size: 1.5rem; line-height: 1.25; font-weight: 650; letter-spacing: -.012em; overflow-wrap: anywhere; margin-bottom: var(--s4); }
 h2 { font-size: 1rem; line-height: 1.4; font-weight: 620; }
+h2::first-letter { text-transform: uppercase; }
 b, strong { font-weight: 620; }
 small, .soft, .hint { font-size: .8125rem; color: var(--soft); }
 code { font: .8125rem/1.5 var(--mono); overflow-wrap: anywhere; }
@@ -206,6 +207,9 @@ button.primary:hover { filter: brightness(1.1); }
 .danger { color: var(--bad); }
 button.danger { border-color: var(--bad); }
 button:disabled { opacity: .55; cursor: default; }
+button[aria-busy] { opacity: 1; cursor: progress; position: relative; color: transparent; }
+button[aria-busy]::after { content: ""; position: absolute; inset: 0; margin: auto; width: 1rem; height: 1rem; border: 2px solid var(--ink); border-right-color: transparent; border-radius: 50%; }
+button.primary[aria-busy]::after { border-color: var(--on-accent); border-right-color: transparent; }
 .actions, .pager, .batch { display: flex; flex-wrap: wrap; gap: var(--s2); align-items: center; }
 .card .actions { margin-top: var(--s4); }
 main > .actions, main > .batch { margin-bottom: var(--s4); }
@@ -299,7 +303,9 @@ main > .soft { margin-bottom: var(--s4); }
   .card .cards tr { padding: var(--s3); }
   .card .cards tbody tr > * { padding: .125rem 0; }
 }
+@keyframes turn { to { transform: rotate(1turn); } }
 @media (prefers-reduced-motion: no-preference) {
+  button[aria-busy]::after { animation: turn .8s linear infinite; }
   a, button, .button { transition: background-color .12s, border-color .12s, color .12s; }
 }
 @media (forced-colors: active) { .badge { border: 1px solid; } .badge::before, .entry::after { background: CanvasText; } }

@@ -1,7 +1,7 @@
 /** The list of portals: a search by domain, filters, and actions on all that match. */
 import type { Portal, PortalCount, PortalMatch, PortalPage, StuckGroup } from "../../../mod.ts";
+import { refusalOf } from "../../operator_api/api_error.ts";
 import { BLOCKED_REASONS, PORTAL_STATES } from "../../operator_api/parameters.ts";
-import { UnknownPortalError } from "../../../errors.ts";
 import type { Call } from "../calls.ts";
 import { actionLink, byVersion, empty } from "../cards.ts";
 import { badge, link, pager, selectField, table, textField } from "../elements.ts";
@@ -12,6 +12,8 @@ import { nextOf, reasonOf, versionText } from "../portal_list.ts";
 /** What the list shows. */
 interface Portals {
   readonly list: PortalPage;
+  /** The list as a filter of the operator API, for what is done to all of it; absent if it is none. */
+  readonly match?: Query;
   /** What filters suggest. */
   readonly counts: readonly PortalCount[];
   readonly stuck: readonly StuckGroup[];
@@ -30,18 +32,17 @@ export const PORTALS: AnyPage = page<Portals>({
   nav: "portals.title",
   title: (_, { t }) => t("portals.title"),
   load: async (call, { query }) => {
-    const [list, counts, stuck] = await Promise.all([
+    const [found, counts, stuck] = await Promise.all([
       find(call, query),
       call("countPortals"),
       call("listStuck"),
     ]);
-    return { list, counts: counts.items, stuck: stuck.items };
+    return { ...found, counts: counts.items, stuck: stuck.items };
   },
   render: (data, ctx) => {
     const { t, params: { query } } = ctx;
-    const { list: { items, unreadable = [], next } } = data;
+    const { list: { items, unreadable = [], next }, match } = data;
     const hasFilter = MATCH.some((name) => query[name] !== undefined);
-    const match = matchOf(query);
     return markup`${filters(ctx, data)}
 ${match !== undefined && hasFilter && items.length > 0 ? batchActions(ctx, match) : ""}
 ${
@@ -58,34 +59,33 @@ ${items.length === 0 ? noPortal(ctx, hasFilter, next !== undefined) : rows(ctx, 
 
 type Query = Readonly<Record<string, string>>;
 
-/** Returns the domain of a query: people copy the address of a portal. */
-function domainOf({ domain }: Query): string | undefined {
-  return domain?.trim().toLowerCase().replace(/^https?:\/\//, "").replace(/\/.*$/, "");
-}
+/** Ends of domains of portals in the cloud, the most frequent first: people search by the name alone. */
+const CLOUD = ["ru", "com", "de", "eu", "com.br", "by", "kz", "fr", "es", "it", "pl", "in", "com.tr", "uz", "cn", "mx"];
 
-const MEMBER_ID = /^[0-9a-f]{32}$/;
-
-/** Finds portals. The domain may also be a member_id. */
-async function find(call: Call, query: Query): Promise<PortalPage> {
-  const domain = domainOf(query);
-  if (domain !== undefined && MEMBER_ID.test(domain)) {
-    try {
-      return { items: [await call("getPortal", { portal: domain })] };
-    } catch (error) {
-      if (error instanceof UnknownPortalError) return { items: [] };
-      throw error;
-    }
+/** Finds portals. The domain may be an address of the portal, as people copy it, its first part, or a member_id. */
+async function find(call: Call, { domain, ...query }: Query): Promise<Pick<Portals, "list" | "match">> {
+  const named = domain?.trim().toLowerCase().replace(/^https?:\/\//, "").replace(/\/.*$/, "");
+  if (named !== undefined && /^[0-9a-f]{32}$/.test(named)) {
+    const portal = await call("getPortal", { portal: named }).catch(unlessUnknown);
+    return { list: { items: portal === undefined ? [] : [portal] } };
   }
-  return await call("listPortals", { query: { limit: PAGE_SIZE, ...query, domain } });
+  const listed = (domain: string | undefined): Promise<PortalPage> =>
+    call("listPortals", { query: { limit: PAGE_SIZE, ...query, domain } });
+  const list = await listed(named);
+  if (named === undefined || !/^[a-z0-9-]+$/.test(named) || list.items.length > 0) {
+    const all: Query = { ...(named !== undefined && { domain: named }), ...query };
+    return { list, match: Object.fromEntries(Object.entries(all).filter(([name]) => isMatch(name))) };
+  }
+  const pages = await Promise.all(CLOUD.map((zone) => listed(`${named}.bitrix24.${zone}`)));
+  return { list: { items: pages.flatMap(({ items }) => items).slice(0, PAGE_SIZE) } };
 }
 
-/** Returns what the list shows as a filter of the operator API; `undefined` for one portal that was named. */
-function matchOf(query: Query): Query | undefined {
-  const domain = domainOf(query);
-  if (domain !== undefined && MEMBER_ID.test(domain)) return undefined;
-  return Object.fromEntries(
-    MATCH.flatMap((name) => query[name] === undefined ? [] : [[name, name === "domain" ? domain! : query[name]]]),
-  );
+const isMatch = (name: string): boolean => MATCH.some((one) => one === name);
+
+/** @throws what is no sign of an unknown portal, such as that the storage does not answer */
+function unlessUnknown(error: unknown): undefined {
+  if (refusalOf(error)?.status === 404) return undefined;
+  throw error;
 }
 
 function filters(ctx: PageContext, { counts, stuck }: Portals): Html {

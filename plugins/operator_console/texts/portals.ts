@@ -5,8 +5,8 @@ export const PORTALS_TEXTS = {
   "portals.title": { en: "Portals", ru: "Порталы" },
   "portals.search": { en: "Find a portal", ru: "Найти портал" },
   "portals.search.hint": {
-    en: "Its whole domain, its address or its member_id, such as acme.bitrix24.com.",
-    ru: "Домен целиком, адрес или member_id, например acme.bitrix24.ru.",
+    en: "Its domain, such as acme.bitrix24.com or just acme, its address, or its member_id.",
+    ru: "Домен, например acme.bitrix24.ru или просто acme, адрес или member_id.",
   },
   "portals.find": { en: "Find", ru: "Найти" },
   "portals.list": {
@@ -31,8 +31,8 @@ export const PORTALS_TEXTS = {
   "portals.batch": { en: "All that match:", ru: "Все подходящие:" },
   "portals.noMatch": { en: "No portal matches", ru: "Ничего не найдено" },
   "portals.noMatch.text": {
-    en: "Domains are compared as a whole. Clear the filter to see all portals.",
-    ru: "Домены сравниваются целиком. Сбросьте фильтр, чтобы увидеть все порталы.",
+    en: "Domains of one's own are compared as a whole. Clear the filter to see all portals.",
+    ru: "Собственные домены сравниваются целиком. Сбросьте фильтр, чтобы увидеть все порталы.",
   },
   "portals.emptyPage": { en: "Nothing on this page", ru: "На этой странице пусто" },
   "portals.emptyPage.text": {

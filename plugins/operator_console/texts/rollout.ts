@@ -2,14 +2,14 @@
 import type { Texts } from "./text.ts";
 
 export const ROLLOUT_TEXTS = {
-  "rollout.title": { en: "Rollout", ru: "Раскатка" },
-  "rollout.of": { en: "Rollout of {target}", ru: "Раскатка {target}" },
-  "rollout.empty": { en: "No rollout", ru: "Раскатки нет" },
+  "rollout.title": { en: "Rollout", ru: "Выпуск" },
+  "rollout.of": { en: "Rollout of {target}", ru: "Выпуск {target}" },
+  "rollout.empty": { en: "No rollout", ru: "Выпуска нет" },
   "rollout.empty.text": {
     en:
       "With the option “rollout” of createApp(), a new version reaches portals in stages. It appears here once one begins.",
     ru:
-      "С опцией «rollout» в createApp() новая версия доходит до порталов поэтапно. Раскатка появится здесь, когда начнётся.",
+      "С опцией «rollout» в createApp() новая версия доходит до порталов поэтапно. Выпуск появится здесь, когда начнётся.",
   },
   "rollout.act.pause": { en: "Pause", ru: "Приостановить" },
   "rollout.act.resume": { en: "Resume", ru: "Возобновить" },
@@ -24,7 +24,7 @@ export const ROLLOUT_TEXTS = {
   "rollout.wait.failures": {
     en: "Too many failures of upgrade {upgrades} have paused it. Resume it once the cause is fixed, or abort it.",
     ru:
-      "Слишком много сбоев обновления {upgrades}: раскатка встала на паузу. Исправьте причину и возобновите или прервите.",
+      "Слишком много сбоев обновления {upgrades}: выпуск встал на паузу. Исправьте причину и возобновите или прервите.",
   },
   "rollout.wait.window": { en: "Waits for its window, which opens at", ru: "Ждёт окна, которое откроется" },
   "rollout.wait.time": {

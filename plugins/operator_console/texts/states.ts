@@ -9,7 +9,7 @@ export const STATE_TEXTS = {
   "state.upgrading": { en: "Upgrading", ru: "Обновляется" },
   "state.blocked": { en: "Blocked", ru: "Заблокирован" },
   "state.parked": { en: "Parked", ru: "Остановлен" },
-  "state.held": { en: "Held", ru: "Ждёт раскатки" },
+  "state.held": { en: "Held", ru: "Ждёт выпуска" },
   "state.uninstalled": { en: "Uninstalled", ru: "Удалён" },
   "blocked.scope": { en: "a permission of the app", ru: "право приложения" },
   "blocked.payment": { en: "a payment", ru: "оплату" },
@@ -19,5 +19,5 @@ export const STATE_TEXTS = {
   "blocked.installation": { en: "the installation", ru: "установку" },
   "blocked.configuration": { en: "the configuration of the app", ru: "настройку приложения" },
   "blocked.version": { en: "its initial version", ru: "исходную версию" },
-  "blocked.rollout": { en: "the rollout", ru: "раскатку" },
+  "blocked.rollout": { en: "the rollout", ru: "выпуск" },
 } as const satisfies Texts & Readonly<Record<Named, unknown>>;

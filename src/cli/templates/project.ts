@@ -3,7 +3,7 @@ import { appFile, testFile, upgradesFile } from "./app.ts";
 import type { Choice } from "./choice.ts";
 import { mainFile } from "./main.ts";
 import { denoFile, packageFile, tsconfigFile } from "./manifest.ts";
-import { dockerFile, envExampleFile, envFile, ignoreFile, readmeFile } from "./surroundings.ts";
+import { dockerFile, dockerIgnoreFile, envExampleFile, envFile, ignoreFile, readmeFile } from "./surroundings.ts";
 
 /** Returns the content of each file, by its path in the project. */
 export function projectFiles(choice: Choice): ReadonlyMap<string, string> {
@@ -19,7 +19,7 @@ export function projectFiles(choice: Choice): ReadonlyMap<string, string> {
     [".env", envFile(choice)],
     [".env.example", envExampleFile(choice)],
     [".gitignore", ignoreFile()],
-    [".dockerignore", ignoreFile()],
+    [".dockerignore", dockerIgnoreFile()],
     ["Dockerfile", dockerFile(choice)],
     ["README.md", readmeFile(choice)],
   ]);

@@ -47,9 +47,16 @@ export function envExampleFile(choice: Choice): string {
   );
 }
 
-/** Returns `.gitignore`, and `.dockerignore`, which has the same files. */
+const IGNORED = ["node_modules/", ".env", ".token", "*.db", "*.db-*", "*.kv", "*.kv-*", "portals.json"];
+
+/** Returns `.gitignore`. */
 export function ignoreFile(): string {
-  return lines("node_modules/", ".env", ".token", "*.db", "*.db-*", "*.kv", "*.kv-*", "portals.json");
+  return lines(...IGNORED);
+}
+
+/** Returns `.dockerignore`. */
+export function dockerIgnoreFile(): string {
+  return lines(...IGNORED, ".git/", "*.test.ts");
 }
 
 /** Returns a program that fails unless the app answers: the images have no curl. It has no double quotes. */

@@ -142,6 +142,8 @@ describe("operatorConsole()", () => {
     assert.doesNotMatch(lines.join(), /client addresses are not known/);
     const cookie = login.headers.getSetCookie()[0]!.split(";")[0]!;
     const stream = await fetch(`${server.url}/live`, { headers: { cookie } });
+    // Else its connection would be idle afterwards, and the server would wait for it.
+    assert.equal(stream.headers.get("connection"), "close");
     const chunks = stream.body!.getReader();
     await chunks.read();
     const closed = server.close();

@@ -239,6 +239,28 @@ describe("the application_token", () => {
     await app.close();
   });
 
+  for (const [how, options] of [["with", SECRET], ["without", {}]] as const) {
+    it(`that waits does not remove the app once a later one is proved, ${how} a client secret`, async () => {
+      const made = atEvents(scene({}, options));
+      const { portal, send, app } = made;
+      setProfile(portal, false);
+      await send(portal.install(2));
+      assert.equal((await app.portal(MEMBER_ID))?.pendingApplicationTokens?.length, 1);
+      setProfile(portal, true);
+      // The app is installed again, and another administrator opens it before the event of the removal comes.
+      const removal = portal.uninstall();
+      portal.install(2);
+      made.now += 3 * 60 * MINUTE;
+      await app.open(portal.open({ userId: 2, admin: true }));
+      assert.equal((await app.portal(MEMBER_ID))?.pendingApplicationTokens, undefined);
+      // Without a client secret, there is no token left to ask with.
+      made.now += 2 * 60 * MINUTE;
+      await assertRefused(made, removal, 403);
+      assert.equal((await app.portal(MEMBER_ID))?.status, "installed");
+      await app.close();
+    });
+  }
+
   it("is forgotten if the user turns out to be no administrator", async () => {
     const made = await installed();
     const { portal, send, app } = made;

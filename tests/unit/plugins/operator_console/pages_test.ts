@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { memoryStorage } from "@b24/onappupdate";
+import { StorageError } from "@b24/onappupdate/errors";
 import { operatorConsole } from "@b24/onappupdate/operator-console";
 import { PAGES } from "../../../../plugins/operator_console/pages.ts";
 import { MEMBER_ID, quietLogger } from "../../../support/app.ts";
@@ -265,13 +266,26 @@ describe("the page of a portal", () => {
     );
   });
 
-  it("is found by its domain, its address and its member_id; no portal is no error", async () => {
+  it("is found by its domain, the first part of it, its address and its member_id; no portal is no error", async () => {
     const { domain } = (await scene.app.portal(scene.parked))!;
-    for (const named of [domain, domain.toUpperCase(), `https://${domain}/crm/deal/`, scene.parked]) {
+    const [first] = domain.split(".");
+    for (const named of [domain, domain.toUpperCase(), `https://${domain}/crm/deal/`, scene.parked, first!]) {
       const page = await scene.open(`/portals?domain=${encodeURIComponent(named)}`);
       assert.ok(page.includes(`href="/portals/${scene.parked}"`), named);
     }
     assert.match(textOf(await scene.open(`/portals?domain=${"0".repeat(32)}`)), /No portal matches/);
+  });
+
+  it("is not said to be unknown while the storage does not answer", async () => {
+    const inner = memoryStorage();
+    let isDown = false;
+    const get: typeof inner.get = (...args) => isDown ? Promise.reject(new StorageError("down")) : inner.get(...args);
+    const { app, open } = consoleRig({ storage: { ...inner, get } });
+    await app.setUp();
+    isDown = true;
+    assert.equal((await open(`/portals?domain=${MEMBER_ID}`)).status, 503);
+    isDown = false;
+    await app.close();
   });
 
   it("keeps the filter in actions, exports and the next page of a list", async () => {

@@ -108,7 +108,7 @@ describe("operatorConsole() should", () => {
 
   it("return to its own pages only", async () => {
     const backs = [
-      ...["https://evil.example/", "//evil.example", "/\\evil.example", "/\t/evil.example", "evil", "", "/\n"],
+      ...["https://evil.example/", "//evil.example", "//", "/\\evil.example", "/\t/evil.example", "evil", "", "/\n"],
       ...["/..//evil.example", "/.//evil.example", "/x/..//evil.example", "/%2e%2e//evil.example", "/./\\evil.example"],
       ...["javascript:alert(1)", `/${"x".repeat(2000)}`],
     ];

@@ -147,6 +147,7 @@ describe("operatorConsole() with users should", () => {
       assert.equal(await statusWith(rig, used), 200);
       rig.advance(HOUR_MS - 1);
     }
+    assert.equal(await statusWith(rig, used), 200);
     rig.advance(12);
     assert.equal(await statusWith(rig, used), 303);
   });

@@ -4,13 +4,13 @@ import { type App, createApp, memoryStorage, NonRetriableError, type Storage } f
 import { StorageError } from "@b24/onappupdate/errors";
 import { type NotificationMessage, notifications } from "@b24/onappupdate/notifications";
 import { fakeBitrix24 } from "@b24/onappupdate/testing";
-import { CLIENT_ID, post, quietLogger, trustAll } from "../../../support/app.ts";
-import { memberIdOf } from "../../../support/crowd.ts";
-import { OPERATOR } from "../../../support/operator.ts";
-import { describe, it } from "../../../support/test.ts";
-import { virtualTime } from "../../../support/time.ts";
-import { withoutWrite } from "../../../support/without_write.ts";
-import { MINUTE, notifier, SECOND } from "./_notifier.ts";
+import { CLIENT_ID, post, quietLogger, trustAll } from "../support/app.ts";
+import { memberIdOf } from "../support/crowd.ts";
+import { OPERATOR } from "../support/operator.ts";
+import { describe, it } from "../support/test.ts";
+import { virtualTime } from "../support/time.ts";
+import { withoutWrite } from "../support/without_write.ts";
+import { MINUTE, notifier, SECOND } from "../unit/plugins/notifications/_notifier.ts";
 
 const START = 1_785_400_000_000;
 

@@ -1,12 +1,12 @@
-/** Takes the pictures of the console in `docs/`, with Debian's Chromium: `deno run -A scripts/console_pictures.ts`. */
+/** Takes the pictures of the console in `docs/`, with Debian's Chromium: `deno run -A tests/browser/take_pictures.ts`. */
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
-import { launch } from "../tests/browser/_browser.ts";
-import { takePictures } from "../tests/browser/_pictures.ts";
+import { launch } from "./_browser.ts";
+import { takePictures } from "./_pictures.ts";
 
-const docs = fileURLToPath(new URL("../docs/", import.meta.url));
+const docs = fileURLToPath(new URL("../../docs/", import.meta.url));
 
 const browser = await launch();
 for (const [name, { png }] of await takePictures(browser)) {

@@ -1,0 +1,68 @@
+/** Mutants of the console: its guard, its actions and its streams. */
+import { type Mutant, mutantsOf } from "./mutant.ts";
+
+const FOLDER = "tests/unit/plugins/operator_console";
+const CODE = "plugins/operator_console";
+const REQUESTS = [`${FOLDER}/requests_test.ts`];
+const SIGN_IN = [`${FOLDER}/sign_in_test.ts`];
+const PASSWORDS = [`${FOLDER}/passwords_test.ts`];
+const ACTING = [`${FOLDER}/acting_test.ts`];
+const LIVE = [`${FOLDER}/live_test.ts`];
+
+export const CONSOLE: readonly Mutant[] = [
+  ...mutantsOf(`${CODE}/same_origin.ts`, REQUESTS, [
+    ["a form of a page on a sibling host acts", ' && headers.get("sec-fetch-site") === "same-origin"', ""],
+    ["a form of another origin acts", 'headers.get("origin") === origin && ', ""],
+  ]),
+  ...mutantsOf(`${CODE}/form.ts`, REQUESTS, [
+    ["dots lead to another host", 'pathname.startsWith("//") ? "/" : ', ""],
+    ["two slashes are a path", "(?!\\/)", ""],
+  ]),
+  ...mutantsOf(`${CODE}/sessions.ts`, SIGN_IN, [
+    [
+      "a session lasts as long as it is used",
+      "Math.min(createdAt + MAX_AGE_MS, seenAt + MAX_IDLE_MS)",
+      "seenAt + MAX_IDLE_MS",
+    ],
+    ["a page that was left open keeps its session", "isUse && clock()", "clock()"],
+    ["a token is stored as it is", 'createHash("sha256").update(token).digest("hex")', "token"],
+  ]),
+  ...mutantsOf(`${CODE}/sign_in.ts`, SIGN_IN, [
+    ["a changed password or role ends no session", "JSON.stringify([name, passwordHash, role])", "name"],
+    ["the session from before a sign-in goes on", "    await endSession(visit);\n    const token", "    const token"],
+    ["a session is believed for as long as the storage is down", " && clock() - known.at < BELIEVED_MS", ""],
+    ["success does not end the wait", "if (client !== undefined) throttle.succeed(client, name);", "", {
+      tests: SIGN_IN,
+      reason: "the wait of the test is over by then; createThrottle() has a test of its own",
+    }],
+  ]),
+  ...mutantsOf(`${CODE}/passwords.ts`, PASSWORDS, [
+    [
+      "an unknown name costs nothing",
+      "await verify(derive, password, hash ?? noHash) && hash !== undefined",
+      "hash !== undefined && await verify(derive, password, hash)",
+    ],
+    ["one client takes all places", " || own >= MAX_OF_CLIENT", ""],
+    ["any number of guesses waits", "waiting.length >= MAX_WAITING || ", ""],
+  ]),
+  ...mutantsOf(`${CODE}/throttle.ts`, PASSWORDS, [
+    ["anybody can lock a name", "JSON.stringify([client, name.slice(0, 100)])", "name"],
+    ["the memory of failures has no bound", "if (failed.size > MAX_PAIRS)", "if (false)"],
+  ]),
+  ...mutantsOf(`${CODE}/handler.ts`, SIGN_IN, [
+    [
+      "who was known before the outage acts",
+      "if (isLastKnown) return await pagesOf.showLastKnown(visit, operator);",
+      "",
+    ],
+  ]),
+  ...mutantsOf(`${CODE}/flash.ts`, ACTING, [
+    ["a page that is open takes the report of another one", ' || request.headers.get("x-console-live") !== null', ""],
+  ]),
+  ...mutantsOf(`${CODE}/live.ts`, LIVE, [
+    ["the storage is read while nobody looks", "    stop?.();\n", ""],
+    ["a stream outlives its session", "if (!await stream.isSignedIn()) end(stream);", ""],
+    ["one operator opens all streams", " || own >= MAX_STREAMS_OF_OPERATOR", ""],
+    ["what nobody reads piles up", "if ((stream.controller.desiredSize ?? 0) < -MAX_BACKLOG) return end(stream);", ""],
+  ]),
+];
