@@ -30,12 +30,22 @@ export const PORTAL: readonly Mutant[] = [
       { tests: ["tests/unit/intake/clocks_test.ts"] },
     ],
     [
+      "an event after one with an unknown version replaces the verified domain",
+      '...(record?.status === "installed" && { domain: record.domain }),',
+      "",
+    ],
+    [
       "an installation keeps the application token of the one before it",
       '...(record?.status === "uninstalled" ? withoutInstallation(record) : record),',
       "...record,",
     ],
   ]),
   ...mutantsOf("src/portal/verified_facts.ts", ["tests/unit/portal/apply_event_test.ts"], [
+    [
+      "the OAuth host counts as the domain of a portal",
+      'return name === "ONAPPUSERREADY" ? undefined : domain;',
+      "return name === undefined ? undefined : domain;",
+    ],
     [
       "an event replaces what a later check has reported",
       "const isCurrent = checkedAt <= receivedAt && (isNewest || tokens !== undefined);",

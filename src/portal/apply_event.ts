@@ -17,7 +17,7 @@ import { unknownOriginOf, withClaimedInstallation, withOrigin } from "./origin.t
 import { PORTAL_FORMAT, type PortalRecord, withoutInstallation } from "./record.ts";
 import { type ChangeRecord, writeRecord } from "./record_store.ts";
 import { isUndoable, removed, undone } from "./removal.ts";
-import { withFacts } from "./verified_facts.ts";
+import { domainIn, withFacts } from "./verified_facts.ts";
 
 /** The last result of {@linkcode applyEvent} for the facts of an event. */
 interface Applied {
@@ -239,6 +239,8 @@ function installed(record: PortalRecord | undefined, event: B24Event, facts: Eve
     // Nothing of an earlier installation stays, its application tokens least of all.
     ...(record?.status === "uninstalled" ? withoutInstallation(record) : record),
     ...blankRecord(event, facts),
+    // Its first event, which had an unknown version, may have verified its address.
+    ...(record?.status === "installed" && { domain: record.domain }),
     // The removal is late from now on, if it is applied again.
     ...(record?.status === "uninstalled" && { installedTs: Math.max(sentTs(event, facts), record.uninstalledTs! + 1) }),
     generation: (record?.generation ?? 0) + 1,
@@ -252,7 +254,7 @@ function blankRecord(event: B24Event, facts: EventFacts): PortalRecord {
   return {
     format: PORTAL_FORMAT,
     memberId: event.auth.memberId,
-    domain: event.auth.domain,
+    domain: domainIn(event) ?? "",
     status: "installed",
     generation: 0,
     applied: [],

@@ -115,7 +115,7 @@ export interface Portal {
   readonly memberId: string;
   /**
    * Host of `clientEndpoint`, possibly with a port. Without a `clientEndpoint`, the host in the newest event, which is not
-   * verified.
+   * verified; empty if no event has named one.
    */
   readonly domain: string;
   /** Verified address of the portal's REST API; absent until one is verified. */

@@ -42,9 +42,15 @@ function withContact(record: PortalRecord, event: B24Event, facts: EventFacts): 
   };
 }
 
-/** Takes the domain from the event until an address is verified. That of ONAPPUSERREADY is the OAuth host's. */
-function withUnverifiedDomain(record: PortalRecord, { name, auth: { domain } }: B24Event): PortalRecord {
-  return record.clientEndpoint !== undefined || name === "ONAPPUSERREADY" ? record : { ...record, domain };
+/** Takes the domain from the event until an address is verified. */
+function withUnverifiedDomain(record: PortalRecord, event: B24Event): PortalRecord {
+  const domain = domainIn(event);
+  return record.clientEndpoint !== undefined || domain === undefined ? record : { ...record, domain };
+}
+
+/** Returns the domain of the portal that an event names; `undefined` for ONAPPUSERREADY, which names the OAuth host. */
+export function domainIn({ name, auth: { domain } }: B24Event): string | undefined {
+  return name === "ONAPPUSERREADY" ? undefined : domain;
 }
 
 /** Returns the record blocked, or no longer blocked, by `event`. */

@@ -11,7 +11,7 @@ import {
   settled,
   withoutTokens,
 } from "../../../src/portal/claims.ts";
-import { applyEvent } from "../../../src/portal/apply_event.ts";
+import { applyEvent, applyOrDefer } from "../../../src/portal/apply_event.ts";
 import type { StoredVerification } from "../../../src/portal/event_facts.ts";
 import { targetOfEvent } from "../../../src/portal/event_versions.ts";
 import { MEMBER_ID } from "../../support/app.ts";
@@ -896,6 +896,32 @@ describe("applyEvent(): verified facts", () => {
       "box.example.com:8443",
     );
   });
+  it("the domain is the host of the address that an event with an unknown version has verified", () => {
+    const versions = mapped({ 2: "2.0.0" });
+    const first = applyOrDefer(undefined, install("3", { hour: 1 }), {
+      ...{ verification: verified("A", "3"), versions, receivedAt: RECEIVED_AT, canRefresh: true },
+    });
+    assert.deepEqual([first.generation, first.domain], [0, "example.bitrix24.de"]);
+    const claims = { claims: "always" } as const;
+    const events = [userReady({ hour: 2, domain: "oauth.bitrix.info" }), payment({ hour: 2, domain: "evil.example" })];
+    for (const event of events) {
+      const { generation, domain, clientEndpoint } = next(first, event, claims, { versions });
+      assert.deepEqual([generation, domain, clientEndpoint], [
+        ...[1, "example.bitrix24.de", "https://example.bitrix24.de/rest/"],
+      ]);
+    }
+  });
+
+  it("the domain is never that of the OAuth host, which ONAPPUSERREADY names", () => {
+    const ready = userReady({ hour: 5, domain: "oauth.bitrix.info" });
+    const { clientEndpoint: _, ...unaddressed } = verified("B", "2");
+    assert.equal(next(undefined, ready, unaddressed).domain, "");
+    const removed = next(next(undefined, install("2", { hour: 1 }), verified("A", "2")), uninstall({ hour: 2 }));
+    const again = next(removed, ready, unaddressed);
+    assert.deepEqual([again.status, again.domain], ["installed", ""]);
+    assert.equal(next(again, update("2", "2", { hour: 6 })).domain, "example.bitrix24.de");
+  });
+
   it("the domain is that of the newest event while no address is verified", () => {
     const bare = next(undefined, install("2", { hour: 1 }));
     assert.equal(bare.domain, "example.bitrix24.de");
