@@ -13,6 +13,7 @@ import { flashHeader } from "./flash.ts";
 import { pathIn, readForm } from "./form.ts";
 import type { PageContext } from "./page.ts";
 import { resultOf } from "./results.ts";
+import { silencedUntil } from "./silences.ts";
 import type { Views } from "./views.ts";
 import type { Visit } from "./visit.ts";
 
@@ -63,7 +64,7 @@ export function createActing({ routes, views, cookies, formBytes }: ActingParts)
     const { id, route, fields, reason, back } = form;
     const action: Action = ACTIONS[id];
     try {
-      const answer = await call(id, inputOf(form));
+      const answer = await call(id, inputOf(form, ctx.now));
       if (action.done === undefined) {
         const title = ctx.t(action.name);
         return await views.answer(visit, ctx, { title, content: resultOf(ctx, id, answer, form) });
@@ -98,7 +99,7 @@ export function createActing({ routes, views, cookies, formBytes }: ActingParts)
 /** Returns the form of what was sent. @throws {ApiError} 400, if it has a field that does not exist */
 function formOf(id: ActionId, route: Route, sent: Readonly<Record<string, string>>): ActionForm {
   const known = new Set([...pathFields(route), ...bodyFields(route.body, ""), ...OWN_FIELDS]);
-  const filled = Object.entries(sent).filter(([, value]) => value !== "");
+  const filled = Object.entries(withLists(route.body, sent)).filter(([, value]) => value !== "");
   const unknown = filled.find(([name]) => !known.has(name));
   if (unknown !== undefined) {
     const saw = "a field that does not exist";
@@ -116,13 +117,35 @@ function pathFields({ path }: Route): string[] {
 /** Returns the names of the fields of a form: those of an object in the body have its name before theirs. */
 function bodyFields({ properties }: ObjectSchema, prefix: string): string[] {
   return Object.entries<Schema>(properties).flatMap(([name, schema]) =>
-    "properties" in schema ? bodyFields(schema, `${prefix}${name}.`) : [`${prefix}${name}`]
+    "properties" in schema ? bodyFields(schema, `${prefix}${name}.`) : [name === "until" ? "lasts" : `${prefix}${name}`]
   );
 }
 
+/** Returns what was sent with lists as one text each, as links have them: `kinds.a=true&kinds.b=true` is `kinds=a,b`. */
+function withLists(
+  { properties }: ObjectSchema,
+  sent: Readonly<Record<string, string>>,
+): Readonly<Record<string, string>> {
+  const lists = Object.keys(properties).filter((name) => properties[name]!.type === "array");
+  const listOf = (field: string): string | undefined => lists.find((name) => field.startsWith(`${name}.`));
+  const joined = new Map<string, string>();
+  for (const [field, value] of Object.entries(sent)) {
+    const list = value === "true" ? listOf(field) : undefined;
+    if (list === undefined) joined.set(field, value);
+    else joined.set(list, [joined.get(list), field.slice(list.length + 1)].filter(Boolean).join());
+  }
+  return Object.fromEntries(joined);
+}
+
 /** Returns the parameters of a call. Its schema checks them. */
-function inputOf({ route, fields, reason, expect }: ActionForm): CallInput {
-  const sent = { ...fields, ...(reason !== "" && { reason }), ...(expect !== undefined && { expect }) };
+function inputOf({ route, fields, reason, expect }: ActionForm, now: number): CallInput {
+  const until = silencedUntil(fields.lasts, now);
+  const sent = {
+    ...fields,
+    ...(reason !== "" && { reason }),
+    ...(expect !== undefined && { expect }),
+    ...(until !== undefined && { until: `${until}` }),
+  };
   const ofPath = Object.fromEntries(pathFields(route).map((name) => [name, fields[name] ?? ""]));
   return { ...ofPath, body: valueOf(route.body, sent, "") };
 }
@@ -138,6 +161,7 @@ function valueOf(
       const text = sent[`${prefix}${name}`];
       if (text === undefined) return [];
       if (schema.type === "integer" && /^\d{1,15}$/.test(text)) return [[name, Number(text)]];
+      if (schema.type === "array") return [[name, text.split(",")]];
       if (schema.type === "boolean" && /^(true|false)$/.test(text)) return [[name, text === "true"]];
       return [[name, text]];
     }),

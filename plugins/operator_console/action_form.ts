@@ -7,6 +7,7 @@ import { facts } from "./cards.ts";
 import { badge, hiddenFields, link, textField } from "./elements.ts";
 import { type Html, markup } from "./html.ts";
 import type { PageContext } from "./page.ts";
+import { SILENCE_FIELDS, silenceFields } from "./silences.ts";
 import { isTextKey, type TextKey } from "./texts.ts";
 
 /** What an operator wants to do. */
@@ -63,7 +64,7 @@ ${
 ${matched === undefined ? "" : markup`<p class="matched">${t("acting.matched", { count: matched })}</p>`}
 <form method="post" action="${ctx.href(`/act/${id}`)}" class="act">
 ${hiddenFields({ ...kept, back, expect: matched })}
-${asked.map((name) => askedField(ctx, parts, name))}
+${id === "addSilence" ? silenceFields(ctx, fields) : asked.map((name) => askedField(ctx, parts, name))}
 ${
     route.action === undefined ? "" : textField({
       ...{ name: "reason", label: t("acting.reason"), value: reason, hint: t("acting.reason.hint") },
@@ -88,6 +89,7 @@ function problemNotice({ t }: PageContext, { code, message, matched }: ActionPro
 
 /** Returns the names of the fields that the operator fills in: those that the link has left open. */
 function askedFields({ id, fields, problem, route }: ActionFormParts): readonly string[] {
+  if (id === "addSilence") return SILENCE_FIELDS;
   const open = {
     ...{ skipUpgrade: ["upgradeId"], setTarget: ["version"], setInitialVersion: ["version"] },
     ...{ rehearsePortal: ["target"], resumeRollout: ["retryParked"] },

@@ -38,6 +38,8 @@ export const ACTIONS = {
   resume: { name: "act.resume", about: "act.resume.about", done: "act.resume.done" },
   recount: { name: "act.recount", about: "act.recount.about", done: "act.recount.done" },
   retryOutbox: { name: "act.retryOutbox", about: "act.retryOutbox.about", done: "act.retryOutbox.done" },
+  addSilence: { name: "act.addSilence", about: "act.addSilence.about", done: "act.addSilence.done" },
+  removeSilence: { name: "act.removeSilence", about: "act.removeSilence.about", done: "act.removeSilence.done" },
   pauseRollout: { name: "act.pauseRollout", about: "act.pauseRollout.about", done: "act.pauseRollout.done" },
   resumeRollout: { name: "act.resumeRollout", about: "act.resumeRollout.about", done: "act.resumeRollout.done" },
   promoteRollout: { name: "act.promoteRollout", about: "act.promoteRollout.about", done: "act.promoteRollout.done" },

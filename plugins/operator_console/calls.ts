@@ -16,6 +16,7 @@ import type {
   RehearsalReport,
   RollbackReport,
   RolloutStatus,
+  Silence,
   StoredPortal,
   StuckGroup,
   UnverifiedPage,
@@ -69,6 +70,9 @@ export interface Answers {
   readonly resumeRollout: object;
   readonly promoteRollout: object;
   readonly abortRollout: object;
+  readonly listSilences: Items<Silence>;
+  readonly addSilence: Silence;
+  readonly removeSilence: object;
   readonly exportPortals: Response;
   readonly exportAudit: Response;
 }

@@ -8,6 +8,7 @@ import { OVERVIEW } from "./pages/overview.ts";
 import { PORTAL } from "./pages/portal.ts";
 import { PORTALS } from "./pages/portals.ts";
 import { ROLLOUT } from "./pages/rollout.ts";
+import { SILENCES } from "./pages/silences.ts";
 import { UPGRADES } from "./pages/upgrades.ts";
 import { UNVERIFIED } from "./pages/unverified.ts";
 
@@ -19,6 +20,7 @@ export const PAGES: readonly AnyPage[] = [
   BATCHES,
   AUDIT,
   OUTBOX,
+  SILENCES,
   UNVERIFIED,
   HEALTH,
   UPGRADES,

@@ -9,6 +9,7 @@ import { PORTAL_TEXTS } from "./texts/portal.ts";
 import { PORTALS_TEXTS } from "./texts/portals.ts";
 import { ROLLOUT_TEXTS } from "./texts/rollout.ts";
 import { SIGN_IN_TEXTS } from "./texts/sign_in.ts";
+import { SILENCE_TEXTS } from "./texts/silences.ts";
 import { STATE_TEXTS } from "./texts/states.ts";
 import { type Language, LANGUAGES, type Text } from "./texts/text.ts";
 
@@ -27,6 +28,7 @@ export const TEXTS = {
   ...PORTAL_TEXTS,
   ...ROLLOUT_TEXTS,
   ...LIST_TEXTS,
+  ...SILENCE_TEXTS,
 } as const;
 
 /** The key of a string. */

@@ -20,6 +20,8 @@ function pathsOf(portal: string): readonly string[] {
 /** The query of the page of an action. */
 function queryOf(id: string, portal: string): string {
   if (id === "startBatch") return "action=skip&match.status=parked";
+  if (id === "addSilence") return "kinds=portal_parked&upgradeId=3.0.0";
+  if (id === "removeSilence") return "id=x";
   if (id === "stopBatch") return "id=x";
   if (id === "retryOutbox") return "plugin=mail";
   if (/Rollout$/.test(id)) return "target=3.0.0";

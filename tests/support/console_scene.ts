@@ -267,6 +267,11 @@ async function operate(
   await app.tick();
   await admin.retry(retried, { ...ADA, reason: `${ADA.reason}${mark}` });
   await app.tick();
+  await admin.silences.add({
+    ...{ kinds: ["portal_parked", "rollout_paused"], upgradeId: "3.0.0", until: SCENE_TIME + 5 * HOUR_MS, ...ADA },
+    reason: `${ADA.reason}${mark}`,
+  });
+  await admin.silences.add({ kinds: ["nothing_received"], until: SCENE_TIME + 3 * DAY_MS, ...IVAN });
 }
 
 /** Sends events that nobody can verify: Bitrix24 does not answer. */

@@ -197,6 +197,10 @@ td time { white-space: nowrap; }
 /* Forms. */
 .field { display: grid; gap: var(--s1); margin: 0; align-content: start; min-width: 0; }
 .field label { font-size: .8125rem; font-weight: 560; }
+.choices { display: grid; grid-template-columns: repeat(auto-fill, minmax(14rem, 1fr)); gap: var(--s2) var(--s4); min-width: 0; margin: 0; padding: 0; border: 0; font-size: .875rem; }
+.choices legend { padding: 0; margin-bottom: var(--s2); font-size: .8125rem; font-weight: 560; }
+.choices label { min-width: 0; overflow-wrap: anywhere; }
+.choices .hint { grid-column: 1 / -1; margin: 0; }
 input, select, button, .button { font: inherit; color: inherit; min-height: 2.25rem; max-width: 100%; border: 1px solid var(--edge); border-radius: .5rem; background: var(--paper); padding: .3125rem .625rem; }
 input:not([type="checkbox"]), select { width: 100%; }
 input[type="checkbox"] { min-height: 0; width: 1.125rem; height: 1.125rem; margin: 0; accent-color: var(--accent); vertical-align: -.2em; }
@@ -213,6 +217,7 @@ button.primary[aria-busy]::after { border-color: var(--on-accent); border-right-
 .actions, .pager, .batch { display: flex; flex-wrap: wrap; gap: var(--s2); align-items: center; }
 .card .actions { margin-top: var(--s4); }
 main > .actions, main > .batch { margin-bottom: var(--s4); }
+.group-actions { display: flex; flex-wrap: wrap; gap: var(--s2); }
 .group-foot .button { min-height: 1.875rem; padding: .125rem .625rem; font-size: .8125rem; }
 .batch { padding: var(--s2) var(--s3); background: var(--accent-soft); border-radius: .625rem; font-size: .875rem; font-weight: 560; }
 .filters { background: var(--paper); border: 1px solid var(--line); border-radius: .75rem; padding: var(--s4); margin-bottom: var(--s4); }

@@ -136,6 +136,9 @@ function groupItem(ctx: PageContext, group: StuckGroup): Html {
     { action: "retry", ...fields },
     t("overview.retryAll", { count }),
   );
+  const silence = fingerprint === undefined
+    ? ""
+    : actionLink(ctx, "addSilence", { upgradeId, fingerprint }, t("silences.link"));
   return markup`<li class="group group-${status}">
 <p class="group-head">${badge(ctx, status)}<a class="group-count" href="${ctx.href("/portals", match)}">${
     t("parts.portals", { count })
@@ -146,7 +149,7 @@ function groupItem(ctx: PageContext, group: StuckGroup): Html {
     example === undefined
       ? ""
       : markup`<span>${t("overview.suchAs")} ${link(ctx, example.domain, `/portals/${example.memberId}`)}</span>`
-  }${retry}</p></li>`;
+  }<span class="group-actions">${retry}${silence}</span></p></li>`;
 }
 
 function versions(ctx: PageContext, counts: readonly PortalCount[]): Html {

@@ -89,8 +89,16 @@ function problem(ctx: PageContext, { blocked, failure, state }: StoredPortal): H
   return card({
     id: "failure",
     title: t("portal.failure"),
-    content: markup`<p class="message message-parked">${failure.message}</p>${facts(failureFacts(ctx, failure))}`,
+    content: markup`<p class="message message-parked">${failure.message}</p>${facts(failureFacts(ctx, failure))}${
+      silenceLink(ctx, failure)
+    }`,
   });
+}
+
+/** Returns the link to silence notifications of a failure. */
+function silenceLink(ctx: PageContext, { upgradeId, fingerprint }: PortalFailure): Html | "" {
+  if (fingerprint === undefined) return "";
+  return actions(actionLink(ctx, "addSilence", { upgradeId, fingerprint }, ctx.t("silences.link")));
 }
 
 function failureFacts(ctx: PageContext, failure: PortalFailure): readonly Fact[] {

@@ -95,6 +95,18 @@ export const ACTION_TEXTS = {
       other: "{count} сообщения доставляется повторно.",
     },
   },
+  "act.addSilence": { en: "Add a silence", ru: "Включить тишину" },
+  "act.addSilence.about": {
+    en: "Operators get no notification that matches, until the silence ends. Customers are notified all the same.",
+    ru: "Пока тишина действует, операторы не получают подходящих уведомлений. Клиенты получают их как обычно.",
+  },
+  "act.addSilence.done": { en: "The silence holds.", ru: "Тишина включена." },
+  "act.removeSilence": { en: "Remove", ru: "Снять" },
+  "act.removeSilence.about": {
+    en: "Ends the silence now. Operators are notified of what is still wrong.",
+    ru: "Снимает тишину сейчас. Операторы получат уведомления о том, что всё ещё не так.",
+  },
+  "act.removeSilence.done": { en: "The silence has ended.", ru: "Тишина снята." },
   "act.pauseRollout": { en: "Pause the rollout", ru: "Приостановить выпуск" },
   "act.pauseRollout.about": {
     en: "No upgrade of this rollout begins and none is retried.",

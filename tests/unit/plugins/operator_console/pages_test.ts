@@ -48,7 +48,7 @@ function addresses({ parked, blocked }: ConsoleScene): readonly string[] {
     ...["/", "/?range=day", "/?range=years", "/portals", "/portals?status=parked", "/portals?domain=nobody.example"],
     ...[`/portals?domain=${parked}`, `/portals/${parked}`, `/portals/${blocked}`, "/rollout", "/rollout?target=2.5.0"],
     ...["/rollout?target=9.0.0", "/batches", "/audit", "/audit?by=ada&action=retry", "/outbox", "/outbox?state=dead"],
-    ...["/unverified", "/health", "/upgrades"],
+    ...["/silences", "/unverified", "/health", "/upgrades"],
   ];
 }
 
@@ -91,6 +91,7 @@ describe("the pages of the console", () => {
         "/rollout",
         "/audit",
         "/outbox?state=dead",
+        "/silences",
       ]
     ) {
       assert.ok(marked.includes(path), `${path} shows what it has to escape`);

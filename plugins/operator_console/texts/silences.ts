@@ -1,0 +1,66 @@
+/** Strings of silences. */
+import type { Texts } from "./text.ts";
+
+export const SILENCE_TEXTS = {
+  "silences.title": { en: "Silences", ru: "Тишина" },
+  "silences.text": {
+    en: "Operators get no notification that a silence matches, until it ends. Customers are notified all the same.",
+    ru: "Пока тишина действует, операторы не получают подходящих под неё уведомлений. Клиенты получают их как обычно.",
+  },
+  "silences.empty": { en: "No silence holds", ru: "Тишины нет" },
+  "silences.empty.text": {
+    en: "All notifications are sent, as the rules and quiet hours of the app say.",
+    ru: "Отправляются все уведомления, по правилам и тихим часам приложения.",
+  },
+  "silences.list": {
+    en: { one: "{count} silence", other: "{count} silences" },
+    ru: {
+      one: "Тишина: {count} запись",
+      few: "Тишина: {count} записи",
+      many: "Тишина: {count} записей",
+      other: "Тишина: {count} записи",
+    },
+  },
+  "silences.what": { en: "Held back", ru: "Не отправляются" },
+  "silences.until": { en: "Ends", ru: "До" },
+  "silences.since": { en: "Since", ru: "С" },
+  "silences.in": { en: "in {duration}", ru: "ещё {duration}" },
+  "silences.kinds.all": { en: "All kinds", ru: "Все виды" },
+  "silences.target": { en: "target {version}", ru: "цель {version}" },
+  "silences.fingerprint": { en: "this failure", ru: "этот сбой" },
+  "silences.link": { en: "Silence", ru: "Заглушить" },
+  "silences.hint.kinds": { en: "None ticked: all kinds.", ru: "Ничего не отмечено — все виды." },
+  "silences.hint.match": {
+    en: "Fields that are filled in combine. At least one, or a kind, is needed.",
+    ru: "Заполненные поля действуют вместе. Нужно хотя бы одно или вид.",
+  },
+  "silences.hint.upgradeId": { en: "As the code registers it.", ru: "Как оно названо в коде." },
+  "silences.hint.target": {
+    en: "The version that portals are to reach, such as 3.0.0.",
+    ru: "Версия, на которую идут порталы, например 3.0.0.",
+  },
+  "silences.hint.fingerprint": {
+    en: "The page of a portal names it.",
+    ru: "Он указан на странице портала.",
+  },
+  "silences.lasts.30m": { en: "30 minutes", ru: "30 минут" },
+  "silences.lasts.2h": { en: "2 hours", ru: "2 часа" },
+  "silences.lasts.8h": { en: "8 hours", ru: "8 часов" },
+  "silences.lasts.1d": { en: "1 day", ru: "1 день" },
+  "silences.lasts.3d": { en: "3 days", ru: "3 дня" },
+  "silences.lasts.7d": { en: "7 days", ru: "7 дней" },
+  "silences.lasts.30d": { en: "30 days", ru: "30 дней" },
+  "silences.lasts.90d": { en: "90 days", ru: "90 дней" },
+  "silences.kind.portal_parked": { en: "Portals are parked", ru: "Порталы остановлены" },
+  "silences.kind.portal_blocked": { en: "Portals are blocked", ru: "Порталы заблокированы" },
+  "silences.kind.rollout_paused": { en: "A rollout has paused", ru: "Выпуск на паузе" },
+  "silences.kind.rollout_finished": { en: "A rollout has finished", ru: "Выпуск завершён" },
+  "silences.kind.verification_refused": { en: "Events are refused", ru: "События отклонены" },
+  "silences.kind.verification_delayed": { en: "Events wait for verification", ru: "События ждут проверки" },
+  "silences.kind.registrations_drifted": { en: "Registrations have drifted", ru: "Регистрации разошлись" },
+  "silences.kind.storage_failing": { en: "The storage fails", ru: "Сбой хранилища" },
+  "silences.kind.oauth_failing": { en: "Tokens cannot be refreshed", ru: "Токены не обновляются" },
+  "silences.kind.nothing_received": { en: "No event has come", ru: "События не приходят" },
+  "silences.kind.messages_dropped": { en: "Messages were dropped", ru: "Сообщения отброшены" },
+  "silences.kind.channel_failing": { en: "A channel fails", ru: "Сбой канала" },
+} as const satisfies Texts;
