@@ -77,6 +77,7 @@ const ERRORS: readonly (readonly [status: number, description: string, applies: 
     "than were expected (`matched`)",
     ({ path }) => path.includes("{portal}") || path.includes("{target}") || ["/batches", "/adopt"].includes(path),
   ],
+  [408, "The body did not arrive within 10 seconds", isPost],
   [413, "The body is too large", isPost],
   [415, "The body is not JSON in UTF-8", isPost],
   [

@@ -28,7 +28,7 @@ function parsed(schema: Schema | undefined, text: string): unknown {
 /**
  * Reads a body of JSON.
  *
- * @throws {ApiError} 400, 413 or 415
+ * @throws {ApiError} 400, 408, 413 or 415
  */
 export async function readJson(request: Request, schema: ObjectSchema, maxBytes: number): Promise<unknown> {
   const text = await readText(request, maxBytes, "JSON in UTF-8");
@@ -66,12 +66,20 @@ export function assertMediaType(request: Request, wanted: string): void {
   throw new ApiError(415, { code: "media_type", message: `wanted content-type ${wanted}, in UTF-8 and uncompressed` });
 }
 
+/** Time (ms) within which a body must arrive: not every server has a limit of its own. */
+const BODY_TIMEOUT_MS = 10_000;
+
 /**
  * Returns the body. `wanted`: for the error.
  *
- * @throws {ApiError} 400 or 413
+ * @throws {ApiError} 400, 408 or 413
  */
-export async function readText(request: Request, maxBytes: number, wanted: string): Promise<string> {
+export async function readText(
+  request: Request,
+  maxBytes: number,
+  wanted: string,
+  timeoutMs: number = BODY_TIMEOUT_MS,
+): Promise<string> {
   if (request.bodyUsed) {
     throw new TypeError("cannot read the body of the request: it was read before it was passed to the operator API");
   }
@@ -82,16 +90,29 @@ export async function readText(request: Request, maxBytes: number, wanted: strin
   if (Number(request.headers.get("content-length") ?? 0) > maxBytes) throw tooLarge();
   if (request.body === null) return "";
   const decoder = new TextDecoder("utf-8", { fatal: true });
+  const reader = request.body.getReader();
+  const { promise: expired, reject: expire } = Promise.withResolvers<never>();
+  const timer = setTimeout(() => expire(tooSlow(timeoutMs)), timeoutMs);
   let [text, size] = ["", 0];
   try {
-    for await (const chunk of request.body) {
-      size += chunk.byteLength;
+    while (true) {
+      const { value, done } = await Promise.race([reader.read(), expired]);
+      if (done) return text + decoder.decode();
+      size += value.byteLength;
       if (size > maxBytes) throw tooLarge();
-      text += decoder.decode(chunk, { stream: true });
+      text += decoder.decode(value, { stream: true });
     }
-    return text + decoder.decode();
   } catch (error) {
+    reader.cancel().catch(() => {});
     if (error instanceof ApiError) throw error;
     throw invalid([{ path: "", saw: "a body that is incomplete or not UTF-8", wanted }]);
+  } finally {
+    clearTimeout(timer);
   }
+}
+
+function tooSlow(timeoutMs: number): ApiError {
+  return new ApiError(408, { code: "too_slow", message: `wanted the body within ${timeoutMs} ms` }, {
+    connection: "close",
+  });
 }

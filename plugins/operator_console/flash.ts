@@ -24,8 +24,13 @@ export function takeFlash(request: Request, cookies: Cookies): Flash | undefined
   if (text === undefined || request.headers.get("x-console-live") !== null) return undefined;
   try {
     const [key, values] = JSON.parse(Buffer.from(text, "base64url").toString()) as readonly [unknown, unknown];
-    return isTextKey(key) ? { key, values: Object(values) as TextValues } : undefined;
+    return isTextKey(key) && areValues(values) ? { key, values } : undefined;
   } catch {
     return undefined;
   }
+}
+
+function areValues(values: unknown): values is TextValues {
+  return typeof values === "object" && values !== null &&
+    Object.values(values).every((value) => typeof value === "string" || typeof value === "number");
 }

@@ -5,7 +5,7 @@ import { assertMediaType, readText } from "../operator_api/request.ts";
 /** A form: the first value of each name. */
 export type Form = ReadonlyMap<string, string>;
 
-/** @throws an `ApiError` 400, 413 or 415 */
+/** @throws an `ApiError` 400, 408, 413 or 415 */
 export async function readForm(request: Request, maxBytes: number): Promise<Form> {
   assertMediaType(request, "application/x-www-form-urlencoded");
   const form = new Map<string, string>();

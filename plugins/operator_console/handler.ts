@@ -13,7 +13,7 @@ import { markup } from "./html.ts";
 import { createLive, type Live } from "./live.ts";
 import type { AnyPage } from "./page.ts";
 import { createPages, type Pages } from "./show_page.ts";
-import { assertSameOrigin } from "./same_origin.ts";
+import { assertOwnLink, assertSameOrigin } from "./same_origin.ts";
 import { isTextKey, LANGUAGES, type TextKey } from "./texts.ts";
 import type { Views } from "./views.ts";
 import { type Visit, visitOf } from "./visit.ts";
@@ -111,7 +111,10 @@ async function answer(inner: Inner, visit: Visit, known: { operator?: Operator }
   if (isLastKnown) return await pagesOf.showLastKnown(visit, operator);
   if (request.method === "GET") {
     if (path === "/live") return await watch(inner, visit, operator, call);
-    if (path.startsWith("/export/")) return await exported(visit, call);
+    if (path.startsWith("/export/")) {
+      assertOwnLink(request);
+      return await exported(visit, call);
+    }
   }
   return await acting.answer(visit, operator, call) ?? await pagesOf.show(visit, operator, call);
 }

@@ -56,6 +56,8 @@ interface Stream extends Watch {
   readonly controller: ReadableStreamDefaultController<Uint8Array>;
   readonly openedAt: number;
   checkedAt: number;
+  /** It is told nothing meanwhile. */
+  isBeingChecked: boolean;
   sentAt: number;
   /** What was sent last, by its name. */
   readonly sent: Map<string, string>;
@@ -97,20 +99,27 @@ export function createLive(parts: LiveParts): Live {
 
   async function check(stream: Stream): Promise<void> {
     if (clock() - stream.openedAt >= MAX_STREAM_MS) return end(stream);
-    if (clock() - stream.checkedAt < CHECK_EVERY_MS) return;
+    if (clock() - stream.checkedAt < CHECK_EVERY_MS || stream.isBeingChecked) return;
     stream.checkedAt = clock();
-    if (!await stream.isSignedIn()) end(stream);
+    stream.isBeingChecked = true;
+    try {
+      if (!await stream.isSignedIn()) end(stream);
+    } finally {
+      stream.isBeingChecked = false;
+    }
   }
 
   async function turn(): Promise<void> {
-    await Promise.all([...streams].map((stream) => check(stream).catch(() => {})));
-    const memberIds = new Set([...streams].flatMap(({ memberId }) => memberId ?? []));
+    // Not waited for: a sign-on that hangs for one viewer must not stop the streams of the others.
+    for (const stream of streams) void check(stream).catch(() => {});
+    const told = [...streams].filter(({ isBeingChecked }) => !isBeingChecked);
+    const memberIds = new Set(told.flatMap(({ memberId }) => memberId ?? []));
     try {
       const counts = await parts.counts();
-      for (const stream of streams) tell(stream, "totals", totalsOf(counts), counts);
+      for (const stream of told) tell(stream, "totals", totalsOf(counts), counts);
       for (const memberId of memberIds) {
         const { shown, mark } = changesOf(await parts.portal(memberId));
-        for (const stream of streams) if (stream.memberId === memberId) tell(stream, "portal", shown, mark);
+        for (const stream of told) if (stream.memberId === memberId) tell(stream, "portal", shown, mark);
       }
     } catch (error) {
       parts.onError(error);
@@ -132,7 +141,15 @@ export function createLive(parts: LiveParts): Live {
       const body = new ReadableStream<Uint8Array>({
         start: (controller) => {
           const now = clock();
-          stream = { ...watch, controller, openedAt: now, checkedAt: now, sentAt: now, sent: new Map() };
+          stream = {
+            ...watch,
+            controller,
+            openedAt: now,
+            checkedAt: now,
+            isBeingChecked: false,
+            sentAt: now,
+            sent: new Map(),
+          };
           streams.add(stream);
           // Proxies and browsers pass an answer on once it has begun.
           send(stream, "retry: 5000\n\n");

@@ -17,5 +17,21 @@ export function assertSameOrigin({ method, headers }: Request, origin: string): 
   }
   if (method !== "POST") return;
   if (headers.get("origin") === origin && headers.get("sec-fetch-site") === "same-origin") return;
-  throw new ApiError(403, { code: "foreign_origin", message: "the request did not come from a page of this console" });
+  throw foreignOrigin();
+}
+
+/**
+ * Refuses a GET with an effect, such as an export, which is in the audit log and whose number is limited: a link on a page of
+ * somebody else comes with the cookie of the operator. An address that the operator has typed is accepted.
+ *
+ * @throws {ApiError} 403
+ */
+export function assertOwnLink({ headers }: Request): void {
+  if (["same-origin", "none"].includes(headers.get("sec-fetch-site") ?? "none")) return;
+  throw foreignOrigin();
+}
+
+function foreignOrigin(): ApiError {
+  const message = "the request did not come from a page of this console";
+  return new ApiError(403, { code: "foreign_origin", message });
 }

@@ -153,8 +153,16 @@ function createCheck(
       throttle.begin(client, name);
     }
     const user = users.find((one) => one.name === name);
-    // An unknown name takes as long as a known one.
-    const isRight = password.length <= MAX_PASSWORD && await passwords.isRight(password, user?.passwordHash, client);
+    let isRight: boolean;
+    try {
+      // An unknown name takes as long as a known one, and so does a password that is too long to be one.
+      const hash = password.length <= MAX_PASSWORD ? user?.passwordHash : undefined;
+      isRight = await passwords.isRight(password.slice(0, MAX_PASSWORD), hash, client);
+    } catch (error) {
+      // It had no place to wait: those who take all places must not make others wait for longer.
+      if (client !== undefined) throttle.cancel(client, name);
+      throw error;
+    }
     if (!isRight) {
       logger.warn("console refused a sign-in", {
         event: "console.sign_in_failed",

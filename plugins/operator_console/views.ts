@@ -66,13 +66,16 @@ export function createViews({ nav, base, clock, cookies, canLogOut }: ViewsParts
   };
 }
 
+/** Marks that change the direction of text: customers and errors choose texts, and must not turn what stands around them. */
+const DIRECTION = /[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]/g;
+
 async function respond(
   { request: { method } }: Visit,
   status: number,
   document: Html,
   headers: Readonly<Record<string, string>>,
 ): Promise<Response> {
-  const text = String(await document);
+  const text = String(await document).replaceAll(DIRECTION, " ");
   return new Response(method === "HEAD" ? null : text, {
     status,
     headers: { ...HEADERS, "content-type": "text/html; charset=utf-8", ...headers },

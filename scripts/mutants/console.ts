@@ -14,6 +14,12 @@ export const CONSOLE: readonly Mutant[] = [
     ["a form of a page on a sibling host acts", ' && headers.get("sec-fetch-site") === "same-origin"', ""],
     ["a form of another origin acts", 'headers.get("origin") === origin && ', ""],
   ]),
+  ...mutantsOf(`${CODE}/handler.ts`, REQUESTS, [
+    ["a link of another site causes an export", "      assertOwnLink(request);\n", ""],
+  ]),
+  ...mutantsOf(`${CODE}/views.ts`, REQUESTS, [
+    ["a customer turns the text of a page around", '.replaceAll(DIRECTION, " ")', ""],
+  ]),
   ...mutantsOf(`${CODE}/form.ts`, REQUESTS, [
     ["dots lead to another host", 'pathname.startsWith("//") ? "/" : ', ""],
     ["two slashes are a path", "(?!\\/)", ""],
@@ -31,6 +37,7 @@ export const CONSOLE: readonly Mutant[] = [
     ["a changed password or role ends no session", "JSON.stringify([name, passwordHash, role])", "name"],
     ["the session from before a sign-in goes on", "    await endSession(visit);\n    const token", "    const token"],
     ["a session is believed for as long as the storage is down", " && clock() - known.at < BELIEVED_MS", ""],
+    ["an attempt without a place counts", "if (client !== undefined) throttle.cancel(client, name);", ""],
     ["success does not end the wait", "if (client !== undefined) throttle.succeed(client, name);", "", {
       tests: SIGN_IN,
       reason: "the wait of the test is over by then; createThrottle() has a test of its own",
@@ -46,7 +53,14 @@ export const CONSOLE: readonly Mutant[] = [
     ["any number of guesses waits", "waiting.length >= MAX_WAITING || ", ""],
   ]),
   ...mutantsOf(`${CODE}/throttle.ts`, PASSWORDS, [
-    ["anybody can lock a name", "JSON.stringify([client, name.slice(0, 100)])", "name"],
+    ["anybody can lock a name", "JSON.stringify([client, name])", 'JSON.stringify(["", name])'],
+    ["a client pushes its failures out by other names", "known.size < MAX_NAMES", "true"],
+    [
+      "one password clears the failures of other names",
+      "if (own === undefined) change(client, name, -1);\n      else ",
+      "",
+    ],
+    ["a clock that was put back locks a client out", "if (found.at > clock()) found.at = clock();", ""],
     ["the memory of failures has no bound", "if (failed.size > MAX_PAIRS)", "if (false)"],
   ]),
   ...mutantsOf(`${CODE}/handler.ts`, SIGN_IN, [
@@ -62,6 +76,11 @@ export const CONSOLE: readonly Mutant[] = [
   ...mutantsOf(`${CODE}/live.ts`, LIVE, [
     ["the storage is read while nobody looks", "    stop?.();\n", ""],
     ["a stream outlives its session", "if (!await stream.isSignedIn()) end(stream);", ""],
+    [
+      "a viewer whose session is not known yet is told of changes",
+      "({ isBeingChecked }) => !isBeingChecked",
+      "() => true",
+    ],
     ["one operator opens all streams", " || own >= MAX_STREAMS_OF_OPERATOR", ""],
     ["what nobody reads piles up", "if ((stream.controller.desiredSize ?? 0) < -MAX_BACKLOG) return end(stream);", ""],
   ]),

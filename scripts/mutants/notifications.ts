@@ -7,7 +7,7 @@ const HELD = [`${FOLDER}/holding_back_test.ts`];
 const ROLLOUTS = [`${FOLDER}/rollout_notifications_test.ts`];
 const FAILING = [`${FOLDER}/failing_channels_test.ts`];
 const RULES = [`${FOLDER}/rules_test.ts`];
-const CRASHES = [`${FOLDER}/crash_test.ts`];
+const CRASHES = ["tests/chaos/notifications_crash_test.ts"];
 
 export const NOTIFICATIONS: readonly Mutant[] = [
   ...mutantsOf("plugins/notifications/flush.ts", GROUPS, [

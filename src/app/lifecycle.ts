@@ -111,7 +111,6 @@ export function createLifecycle(options: LifecycleOptions): Lifecycle {
     registry.seal();
     assertPlugins(registry.plugins);
     assertEnvironment();
-    for (const { message, fields } of startupWarnings({ ...runtime, oauthHosts, dev })) log.warn(message, fields);
     for (const { name, setup } of registry.plugins) await setup?.(hostOf(name));
   }
 
@@ -121,6 +120,7 @@ export function createLifecycle(options: LifecycleOptions): Lifecycle {
   async function start({ callerTicks = false }: { readonly callerTicks?: boolean } = {}): Promise<void> {
     assertMayStart("start the app");
     await setUpOnce();
+    for (const { message, fields } of startupWarnings({ ...runtime, oauthHosts, dev })) log.warn(message, fields);
     await assertDeployment();
     // Logs a warning if the app is paused.
     await pauseSwitch.current();

@@ -77,5 +77,5 @@ function checkedReason(text: string): string {
 
 /** Says when stored work begins, followed by `end`; nothing if it begins at once. */
 export function whenText({ isLocal }: OperatorClient, end = ""): string {
-  return isLocal ? `The started app goes on with its next tick.${end}` : "";
+  return isLocal ? `The started app goes on with its next tick, by default within 30 seconds.${end}` : "";
 }

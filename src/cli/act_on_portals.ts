@@ -6,7 +6,7 @@ import { act, ACT_OPTIONS, type Acting, type ActOptions, whenText } from "./act.
 import { type ArgumentSpec, type Invocation, type OptionSpec, wholeNumber } from "./command.ts";
 import { EXIT, type ExitCode, usageError } from "./exit.ts";
 import { pagesOf, portalPath } from "./operator_client.ts";
-import { describeMatch, type FilterOptions, matchOf } from "./portal_filter.ts";
+import { describeMatch, type FilterOptions, matchOf, unmatchedHint } from "./portal_filter.ts";
 import { counted, safe } from "./text.ts";
 
 /** The options of actions on portals. */
@@ -102,7 +102,7 @@ async function onMany(
   for await (const { items } of pagesOf<Portal>(client, "/portals", { ...match })) seen += items.length;
   const { expect = seen } = options;
   if (seen === 0) {
-    note("No portals match: nothing was done.");
+    note(`No portals match: nothing was done.${unmatchedHint(match)}`);
     return EXIT.done;
   }
   // More than expected are refused by the app, which records the attempt.

@@ -103,7 +103,11 @@ function introduce(
   stdout.write(`${environment.join("\n")}\n`);
   stderr.write(
     `\nThe app says createApp({ dev: ONAPPUPDATE_DEV, clientId: CLIENT_ID, clientSecret: CLIENT_SECRET }).\n` +
-      `Events go to ${events}${page === events ? ", openings too" : `, openings to ${page}`}.\n` +
+      `Events go to ${events}${
+        page === events
+          ? ", openings too: --page URL if the page of the app has another address"
+          : `, openings to ${page}`
+      }.\n` +
       `Web page: ${remoteUrl ?? url}\n` +
       standIn.portals().map(({ domain, memberId }) => `Portal: ${domain} (member_id ${memberId})\n`).join("") +
       `\n${helpLines().join("\n")}\n\n`,

@@ -56,6 +56,11 @@ export function matchOf(
   return defined({ status, version, domain, formerDomain, blockedOn, upgradeId: upgrade, fingerprint: error });
 }
 
+/** Returns what to add if no portal matches: the id of an upgrade is easily misspelled, `3` for `3.0.0`. */
+export function unmatchedHint({ upgradeId }: PortalMatch): string {
+  return upgradeId === undefined ? "" : " The ids of upgrades: onappupdate upgrades";
+}
+
 /** Returns the filter as people read it: `status parked, upgrade 3`. */
 export function describeMatch(match: PortalMatch): string {
   const names: Readonly<Record<keyof PortalMatch, string>> = {

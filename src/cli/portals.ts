@@ -4,7 +4,7 @@ import { defineCommand, limitOption } from "./command.ts";
 import { CONNECT_OPTIONS, type ConnectOptions, withClient } from "./connect.ts";
 import { EXPORT_OPTIONS, exported, type ExportOptions } from "./export.ts";
 import { take } from "./operator_client.ts";
-import { FILTER_OPTIONS, type FilterOptions, matchOf } from "./portal_filter.ts";
+import { FILTER_OPTIONS, type FilterOptions, matchOf, unmatchedHint } from "./portal_filter.ts";
 import { reasonOf, stateCell } from "./portal_text.ts";
 import type { Output } from "./terminal.ts";
 import { counted, table, wrapped } from "./text.ts";
@@ -38,7 +38,7 @@ export const portals = defineCommand<PortalsOptions>({
       show({ items, hasMore, ...unreadable && { unreadable } }, () =>
         items.length === 0 ? "" : tableOf(items, terminal.now(), terminal.stdout));
       if (items.length === 0) {
-        note("No portals match.");
+        note(`No portals match.${unmatchedHint(matchOf(options))}`);
       }
       if (unreadable !== undefined) {
         note(

@@ -1,5 +1,6 @@
 /** The state of all portals of an app. */
 import type { Pause } from "../plugin/admin.ts";
+import type { AppHealth } from "../plugin/app_health.ts";
 import type { RolloutStatus } from "../plugin/rollout.ts";
 import type { PortalCount } from "../portal/totals.ts";
 import type { OperatorClient } from "./operator_client.ts";
@@ -19,6 +20,8 @@ export interface Status {
   /** Portals by what stops them, the most frequent first. */
   readonly parked: readonly ReasonGroup[];
   readonly blocked: readonly ReasonGroup[];
+  /** Events that wait for their verification, if no portal is known. */
+  readonly unverified?: number;
   /** While it is watched. */
   readonly rate?: Rate;
 }
@@ -35,11 +38,13 @@ export async function readStatus(client: OperatorClient, at: number): Promise<St
   const [parked, blocked] = await Promise.all(
     (["parked", "blocked"] as const).map((state) => reasonsOf(client, state)),
   );
+  const health = counts.length === 0 ? await client.get<Pick<AppHealth, "unverified">>("/health") : undefined;
   return {
     app: client.name,
     at,
     counts,
     totals,
+    ...health !== undefined && { unverified: health.unverified.events },
     ...pause !== undefined && { pause },
     ...rollout !== undefined && { rollout },
     parked: parked!,

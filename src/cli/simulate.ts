@@ -90,6 +90,12 @@ export const simulate = defineCommand<SimulateOptions>({
     const answers: Answer[] = [];
     for (const { query, body } of requests) answers.push(await send(terminal, withQuery(url, query), body));
     show(answers, () => answers.map((answer) => describe(terminal, answer)).join("\n"));
+    if (options.json !== true && isUnverified(answers, options)) {
+      note(
+        "The app has stored it. Bitrix24 does not know its made-up tokens, so its verification fails: the log of the app " +
+          "says so. For events that are verified: onappupdate dev",
+      );
+    }
     return exitCodeOf(answers, options);
   },
 });
@@ -175,6 +181,12 @@ function describe({ stdout }: Terminal, { event, status, ms, answer }: Answer): 
   return `${safe(event)}  ${paint(isGood ? "green" : "red", String(status))}  ${duration(ms)}${
     text === "" ? "" : `  ${text}`
   }`;
+}
+
+/** Events with tokens of the command, answered 200: an app that verifies later drops them without another answer. */
+function isUnverified(answers: readonly Answer[], { token, body }: SimulateOptions): boolean {
+  if (token !== undefined || body !== undefined) return false;
+  return answers.some(({ event, status }) => event !== "opening" && status === 200);
 }
 
 /** Returns what an answer says: the detail of a problem (RFC 9457), or its text. */

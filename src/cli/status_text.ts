@@ -29,7 +29,7 @@ export function statusText(status: Status, output: Output): string {
     lines.push(paint(isStopped(status.rollout) ? "yellow" : "cyan", text), "");
   }
   if (counts.length === 0) {
-    lines.push("No portal is known yet: no installation has been received.");
+    lines.push(`No portal is known yet: ${whyUnknown(status)}.`);
     return lines.join("\n");
   }
   lines.push(countsTable(counts, output), "", summaryOf(totals));
@@ -37,6 +37,13 @@ export function statusText(status: Status, output: Output): string {
   lines.push(...groupLines("Parked: failed for good, each waits for retry, skip or rollback", parked, output));
   lines.push(...groupLines("Blocked: each waits for the customer, or for you", blocked, output));
   return lines.join("\n");
+}
+
+function whyUnknown({ unverified = 0 }: Status): string {
+  if (unverified === 0) return "no installation has been received and verified";
+  return `${counted(unverified, "event")} ${unverified === 1 ? "waits" : "wait"} until Bitrix24 has verified ${
+    unverified === 1 ? "it" : "them"
+  }`;
 }
 
 function countsTable(counts: readonly PortalCount[], output: Output): string {

@@ -12,6 +12,8 @@ import { nextOf, reasonOf, versionText } from "../portal_list.ts";
 /** What the list shows. */
 interface Portals {
   readonly list: PortalPage;
+  /** The list as a filter of the operator API, for what is done to all of it; absent if it is none. */
+  readonly match?: Query;
   /** What filters suggest. */
   readonly counts: readonly PortalCount[];
   readonly stuck: readonly StuckGroup[];
@@ -20,27 +22,29 @@ interface Portals {
 /** Number of portals on a page: more would make it larger than 100 KB. */
 const PAGE_SIZE = 50;
 
-/** The members of a filter in the order of their fields. */
-const MATCH: readonly (keyof PortalMatch)[] = ["domain", "status", "version", "blockedOn", "upgradeId", "fingerprint"];
+/** The members of a filter in the order of their fields; the last one has none. */
+const MATCH: readonly (keyof PortalMatch)[] = [
+  ...["domain", "status", "version", "blockedOn", "upgradeId", "fingerprint", "formerDomain"] as const,
+];
 
 export const PORTALS: AnyPage = page<Portals>({
   path: "/portals",
   nav: "portals.title",
   title: (_, { t }) => t("portals.title"),
   load: async (call, { query }) => {
-    const [list, counts, stuck] = await Promise.all([
+    const [found, counts, stuck] = await Promise.all([
       find(call, query),
       call("countPortals"),
       call("listStuck"),
     ]);
-    return { list, counts: counts.items, stuck: stuck.items };
+    return { ...found, counts: counts.items, stuck: stuck.items };
   },
   render: (data, ctx) => {
     const { t, params: { query } } = ctx;
-    const { list: { items, unreadable = [], next } } = data;
+    const { list: { items, unreadable = [], next }, match } = data;
     const hasFilter = MATCH.some((name) => query[name] !== undefined);
     return markup`${filters(ctx, data)}
-${hasFilter && items.length > 0 ? batchActions(ctx) : ""}
+${match !== undefined && hasFilter && items.length > 0 ? batchActions(ctx, match) : ""}
 ${
       unreadable.length === 0
         ? ""
@@ -48,28 +52,35 @@ ${
     }
 ${items.length === 0 ? noPortal(ctx, hasFilter, next !== undefined) : rows(ctx, items)}
 <div class="list-foot">${pager(ctx, "/portals", next === undefined ? undefined : { after: next })}${
-      exports(ctx)
+      match === undefined ? "" : exports(ctx, match)
     }</div>`;
   },
 });
+
+type Query = Readonly<Record<string, string>>;
 
 /** Ends of domains of portals in the cloud, the most frequent first: people search by the name alone. */
 const CLOUD = ["ru", "com", "de", "eu", "com.br", "by", "kz", "fr", "es", "it", "pl", "in", "com.tr", "uz", "cn", "mx"];
 
 /** Finds portals. The domain may be an address of the portal, as people copy it, its first part, or a member_id. */
-async function find(call: Call, { domain, ...query }: Readonly<Record<string, string>>): Promise<PortalPage> {
+async function find(call: Call, { domain, ...query }: Query): Promise<Pick<Portals, "list" | "match">> {
   const named = domain?.trim().toLowerCase().replace(/^https?:\/\//, "").replace(/\/.*$/, "");
   if (named !== undefined && /^[0-9a-f]{32}$/.test(named)) {
     const portal = await call("getPortal", { portal: named }).catch(unlessUnknown);
-    return { items: portal === undefined ? [] : [portal] };
+    return { list: { items: portal === undefined ? [] : [portal] } };
   }
   const listed = (domain: string | undefined): Promise<PortalPage> =>
     call("listPortals", { query: { limit: PAGE_SIZE, ...query, domain } });
-  const page = await listed(named);
-  if (named === undefined || !/^[a-z0-9-]+$/.test(named) || page.items.length > 0) return page;
+  const list = await listed(named);
+  if (named === undefined || !/^[a-z0-9-]+$/.test(named) || list.items.length > 0) {
+    const all: Query = { ...(named !== undefined && { domain: named }), ...query };
+    return { list, match: Object.fromEntries(Object.entries(all).filter(([name]) => isMatch(name))) };
+  }
   const pages = await Promise.all(CLOUD.map((zone) => listed(`${named}.bitrix24.${zone}`)));
-  return { items: pages.flatMap(({ items }) => items).slice(0, PAGE_SIZE) };
+  return { list: { items: pages.flatMap(({ items }) => items).slice(0, PAGE_SIZE) } };
 }
+
+const isMatch = (name: string): boolean => MATCH.some((one) => one === name);
 
 /** @throws what is no sign of an unknown portal, such as that the storage does not answer */
 function unlessUnknown(error: unknown): undefined {
@@ -114,15 +125,13 @@ ${
 </form></search>`;
 }
 
-function batchActions(ctx: PageContext): Html | "" {
+function batchActions(ctx: PageContext, match: Query): Html | "" {
   if (!ctx.canOperate) return "";
-  const { t, params: { query } } = ctx;
-  const match = Object.fromEntries(
-    MATCH.flatMap((name) => query[name] === undefined ? [] : [[`match.${name}`, query[name]]]),
-  );
+  const { t } = ctx;
+  const fields = Object.fromEntries(Object.entries(match).map(([name, value]) => [`match.${name}`, value]));
   const names = ["retry", "skip", "rollback", "setTarget", "setInitialVersion"] as const;
   return markup`<div class="batch" role="group" aria-label="${t("portals.batch")}"><span>${t("portals.batch")}</span>${
-    names.map((action) => actionLink(ctx, "startBatch", { action, ...match }, t(`acting.action.${action}`)))
+    names.map((action) => actionLink(ctx, "startBatch", { action, ...fields }, t(`acting.action.${action}`)))
   }</div>`;
 }
 
@@ -155,9 +164,8 @@ function rows(ctx: PageContext, items: readonly Portal[]): Html {
   });
 }
 
-function exports(ctx: PageContext): Html {
-  const { t, params: { query } } = ctx;
-  const { after: _, ...match } = query;
+function exports(ctx: PageContext, match: Query): Html {
+  const { t } = ctx;
   return markup`<p class="exports">${t("parts.export")}: ${
     link(ctx, "CSV", "/export/portals", { ...match, format: "csv" })
   }, ${link(ctx, "JSON Lines", "/export/portals", { ...match, format: "jsonl" })}</p>`;

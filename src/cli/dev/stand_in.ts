@@ -125,11 +125,16 @@ export function createStandIn(options: StandInOptions): StandIn {
   function noteWithheld(): void {
     const lost = fake.events().filter(({ outcome }) => outcome === "lost" || outcome === "silenced");
     for (const { event, memberId, version, outcome } of lost.slice(withheld)) {
+      const state = portals.find((portal) => portal.memberId === memberId)?.state();
       transcript.add({
         ...{ kind: "sent", name: event, memberId, url: events, body: "", outcome: "withheld" },
-        domain: portals.find((portal) => portal.memberId === memberId)?.domain ?? "",
+        domain: state?.domain ?? "",
         ...(version === undefined ? {} : { detail: version }),
-        remark: outcome === "lost" ? "lost" : "the installation is not finished, or the app is not paid for",
+        remark: outcome === "lost"
+          ? "lost"
+          : state?.finished === false
+          ? "the installation is not finished: open, then finish"
+          : "the app is not paid for: payment on",
       });
     }
     withheld = lost.length;

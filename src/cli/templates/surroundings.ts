@@ -184,10 +184,9 @@ ${STORAGE_NOTES[choice.storage]}
 1. Set what \`.env.example\` lists. Leave \`ONAPPUPDATE_DEV\` out.
 2. ${
     isDeno && choice.storage !== "file"
-      ? "On Deno Deploy, the entry point is `main.ts`, which also has the cron job that the app needs there. Elsewhere, use the"
+      ? "On Deno Deploy, the entry point is `main.ts`, which also has the cron job that the app needs there. Elsewhere, use\n   the"
       : "Use the"
-  }
-   container: \`docker build -t ${choice.name} .\`, then
+  } container: \`docker build -t ${choice.name} .\`, then
    \`docker run --env-file production.env -p 8000:8000${
     choice.storage === "file" || choice.storage === "kv" ? " -v data:/data" : ""
   } ${choice.name}\`.

@@ -202,6 +202,15 @@ describe("app.start()", () => {
     await app.close();
   });
 
+  it("does not warn while the app is only set up, as the command line does", async () => {
+    const { app, lines } = rig({ storage: storageOf(FILE) });
+    await app.setUp();
+    assert.deepEqual(lines, []);
+    await app.start();
+    assert.equal(unencrypted(lines).length, 1);
+    await app.close();
+  });
+
   it("does not warn of an encrypted storage", async () => {
     const storage = encrypted(storageOf(FILE), { keys: { a: new Uint8Array(32) }, current: "a" });
     const { app, lines } = rig({ storage });

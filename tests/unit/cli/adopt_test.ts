@@ -40,7 +40,7 @@ describe("onappupdate adopt", () => {
     assert.equal(outcome.code, 1);
     assert.equal(
       outcome.out,
-      "3 lines, 2 adopted, 1 not adopted (1 invalid)\nThe started app goes on with its next tick.\n",
+      "3 lines, 2 adopted, 1 not adopted (1 invalid)\nThe started app goes on with its next tick, by default within 30 seconds.\n",
     );
     assert.match(outcome.err, /^line 2: invalid: .*JSON.*\n$/);
     assert.deepEqual(bar, [["adopting", 3], 1, 2, 3]);

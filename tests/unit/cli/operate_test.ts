@@ -1,6 +1,9 @@
 import assert from "node:assert/strict";
-import type { AuditEntry } from "@b24/onappupdate";
+import { type App, type AuditEntry, CannotVerifyError, createApp, memoryStorage } from "@b24/onappupdate";
+import type { Storage } from "@b24/onappupdate/storage";
+import { fakeBitrix24 } from "@b24/onappupdate/testing";
 import type { Terminal } from "../../../src/cli/terminal.ts";
+import { CLIENT_ID, MEMBER_ID, post, quietLogger } from "../../support/app.ts";
 import { cli, type CliOptions, type Outcome } from "../../support/cli.ts";
 import { type CliApp, cliApp, PORTALS, TOKEN } from "../../support/cli_app.ts";
 import { after, before, describe, test } from "../../support/test.ts";
@@ -90,6 +93,33 @@ describe("operating commands", () => {
     }
     const none = await local("portals --version 9.0.0");
     assert.deepEqual([none.code, none.out, none.err], [0, "", "No portals match.\n"]);
+  });
+
+  test("if no portal matches the id of an upgrade, the ids are said to be in upgrades", async () => {
+    const hint = "The ids of upgrades: onappupdate upgrades\n";
+    const listed = await local("portals --upgrade 3");
+    assert.deepEqual([listed.code, listed.err], [0, `No portals match. ${hint}`]);
+    const retried = await local("retry --status parked --upgrade 3 --expect 1 --yes --reason x");
+    assert.deepEqual([retried.code, retried.err], [0, `No portals match: nothing was done. ${hint}`]);
+  });
+
+  test("status of an app without portals says whether events wait for their verification", async () => {
+    const storage = { ...memoryStorage(), close: () => Promise.resolve() };
+    const shared: Storage = { ...storage, capabilities: { ...storage.capabilities, scope: "host" } };
+    const create = (): App =>
+      createApp({ storage: shared, logger: quietLogger, tickEveryMs: false }).use({
+        name: "later",
+        phase: "verify",
+        around: () => Promise.reject(new CannotVerifyError("Bitrix24 does not answer")),
+      });
+    const status = async (): Promise<string> =>
+      (await cli(["status", "--app", "app.ts"], { load: () => Promise.resolve(create()) })).out;
+    assert.match(await status(), /^No portal is known yet: no installation has been received and verified\.$/m);
+    const app = create();
+    const portal = fakeBitrix24({ clientId: CLIENT_ID }).portal({ memberId: MEMBER_ID });
+    assert.equal((await app.fetch(post(portal.install(1)))).status, 200);
+    await app.close();
+    assert.match(await status(), /^No portal is known yet: 1 event waits until Bitrix24 has verified it\.$/m);
   });
 
   test("portals names those that newer code wrote", async () => {

@@ -127,6 +127,16 @@ describe("onappupdate simulate", () => {
     assert.equal((await simulate(["update", ...url, "--forge", "token"], recorder(500))).code, 1);
   });
 
+  test("says that made-up tokens are not verified, unless the caller has passed a token or a body", async () => {
+    const url = ["--url", URL_OF_APP];
+    const noteOf = async (...args: string[]): Promise<string> => (await simulate([...args], recorder(200))).err;
+    assert.match(await noteOf("update", ...url), /does not know its made-up tokens.*onappupdate dev\n$/);
+    assert.equal(await noteOf("update", ...url, "--token", "a".repeat(32)), "");
+    assert.equal(await noteOf("update", ...url, "--body", `${fixtures}update-documented.form`), "");
+    assert.equal(await noteOf("open", "--page", "http://127.0.0.1:8000/app"), "");
+    assert.equal((await simulate(["update", ...url], recorder(403))).err, "");
+  });
+
   test("prints the detail of a refusal", async () => {
     const problem = { title: "Bad Request", status: 400, detail: "data.VERSION: saw \u001bx" };
     const fetch: Terminal["fetch"] = () => Promise.resolve(Response.json(problem, { status: 400 }));

@@ -30,8 +30,18 @@ describe("commands of the stand-in", () => {
     const [entry] = standIn.transcript.entries();
     assert.ok(entry?.kind === "sent");
     assert.deepEqual([entry.outcome, entry.name, entry.detail], ["withheld", "ONAPPINSTALL", "1"]);
+    assert.equal(entry.remark, "the installation is not finished: open, then finish");
     await runAll(standIn, "finish");
     assert.deepEqual(received.map(({ form }) => form.get("event")), ["ONAPPINSTALL"]);
+  });
+
+  it("sends no event to an app that is not paid for, and says how to pay", async () => {
+    const { standIn, received } = standInWith();
+    await runAll(standIn, "install 1", "payment off", "update 2");
+    assert.equal(received.map(({ form }) => form.get("event")).includes("ONAPPUPDATE"), false);
+    const entry = standIn.transcript.entries().findLast(({ kind }) => kind === "sent");
+    assert.ok(entry?.kind === "sent");
+    assert.deepEqual([entry.outcome, entry.remark], ["withheld", "the app is not paid for: payment on"]);
   });
 
   it("open posts to the address of the page, as an administrator or a user", async () => {

@@ -96,6 +96,20 @@ describe("actions of the console", () => {
     await app.close();
   });
 
+  it("act on no other portals than those that a list by a former domain shows", async () => {
+    const { app, open, portal, update } = await parkedRig();
+    await update();
+    const former = portal.domain;
+    portal.rename("renamed.bitrix24.de");
+    await app.check(portal.memberId);
+    const { text } = await open(`/portals?status=parked&formerDomain=${former}`);
+    const [, address = ""] = /href="(\/act\/startBatch\?action=retry[^"]*)"/.exec(text) ?? [];
+    const page = await open(address.replaceAll("&amp;", "&"));
+    assert.match(page.text, /1 portal matches now/);
+    assert.equal(hiddenOf(page.text)["match.formerDomain"], former);
+    await app.close();
+  });
+
   it("show the form again with what is wrong, and with what was written", async () => {
     const { app, send } = await parkedRig();
     const portal = MEMBER_ID;

@@ -143,6 +143,24 @@ describe("createLive() should", () => {
     assert.match(await long(), /\(over\)$/);
   });
 
+  it("go on for others while the sign-on of one viewer hangs, and tell that one nothing", async () => {
+    const live = liveRig();
+    const [hanging, other] = [
+      reader(live.open({ operator: { name: "bob", role: "read" }, isSignedIn: () => new Promise(() => {}) })),
+      reader(live.open(ada)),
+    ];
+    await live.turn();
+    await Promise.all([hanging(), other()]);
+    live.advance(30_000);
+    live.counts = [{ status: "parked", count: 2 }];
+    for (let i = 0; i < 2; i++) await live.turn();
+    assert.doesNotMatch(await hanging(), /event/);
+    assert.match(await other(), /"parked":2/);
+    live.advance(10 * 60_000);
+    await live.turn();
+    assert.deepEqual([await hanging(), live.size()], ["(over)", 0]);
+  });
+
   it("keep a stream while the storage is down, say so once, and go on", async () => {
     const live = liveRig();
     const failing = (): Promise<boolean> => Promise.reject(new Error("the storage is down"));

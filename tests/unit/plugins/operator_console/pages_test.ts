@@ -303,6 +303,16 @@ describe("the page of a portal", () => {
     assert.doesNotMatch(await scene.open("/portals"), /\/act\//);
   });
 
+  it("acts on and exports what it shows, also by an address", async () => {
+    const { domain } = (await scene.app.portal(scene.parked))!;
+    const filter = `status=parked&domain=${encodeURIComponent(`https://${domain}/crm/`)}`;
+    const page = await scene.open(`/portals?${filter}`);
+    assert.ok(page.includes(`/act/startBatch?action=retry&amp;match.domain=${domain}&amp;match.status=parked`));
+    assert.ok(page.includes(`/export/portals?domain=${domain}&amp;status=parked`));
+    const named = await scene.open(`/portals?domain=${scene.parked}&status=current`);
+    assert.doesNotMatch(named, /\/act\/startBatch|\/export\//);
+  });
+
   it("suggests versions, upgrades and failures that there are", async () => {
     const page = await scene.open("/portals");
     const lists = [...page.matchAll(/<datalist id="field-(\w+)-list">(.*?)<\/datalist>/g)];

@@ -97,6 +97,49 @@ describe("createThrottle() should", () => {
     begin("one more", "ada");
     assert.equal(waitMs("client", "ada"), 0);
   });
+
+  it("not let a client forget its failures by other names", () => {
+    const { waitMs, begin, succeed } = createThrottle(() => 0);
+    for (let i = 0; i < 6; i++) begin("client", "ada");
+    for (let i = 0; i < 60; i++) begin("client", `name ${i}`);
+    assert.ok(waitMs("client", "bob") > 0, "after 50 names, all others count as one");
+    for (let i = 0; i < 20_000; i++) begin("client", `name ${i}`);
+    assert.equal(waitMs("client", "ada"), 2000);
+    assert.equal(waitMs("other", "bob"), 0);
+    for (let i = 0; i < 20; i++) succeed("client", "bob");
+    assert.ok(waitMs("client", "eve") > 0, "a password that is known clears no other name");
+  });
+
+  it("forget the names of a client after an hour", () => {
+    let now = 0;
+    const { waitMs, begin } = createThrottle(() => now);
+    for (let i = 0; i < 100; i++) begin("client", `name ${i}`);
+    assert.ok(waitMs("client", "ada") > 0);
+    now += 3_600_000;
+    for (let i = 0; i < 6; i++) begin("client", "eve");
+    assert.deepEqual([waitMs("client", "ada"), waitMs("client", "eve")], [0, 2000]);
+  });
+
+  it("take back what was not tried", () => {
+    const { waitMs, begin, cancel } = createThrottle(() => 0);
+    for (let i = 0; i < 6; i++) begin("client", "ada");
+    assert.equal(waitMs("client", "ada"), 2000);
+    for (let i = 0; i < 2; i++) cancel("client", "ada");
+    assert.equal(waitMs("client", "ada"), 0);
+    for (let i = 0; i < 9; i++) cancel("client", "ada");
+    begin("client", "ada");
+    assert.equal(waitMs("client", "ada"), 0);
+  });
+
+  it("make nobody wait for longer when the clock is put back", () => {
+    let now = 10 * 3_600_000;
+    const { waitMs, begin } = createThrottle(() => now);
+    for (let i = 0; i < 6; i++) begin("client", "ada");
+    now = 0;
+    assert.equal(waitMs("client", "ada"), 2000);
+    now = 2000;
+    assert.equal(waitMs("client", "ada"), 0);
+  });
 });
 
 describe("clientOf() should", () => {

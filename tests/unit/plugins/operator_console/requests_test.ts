@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
 import { operatorConsole, type OperatorConsoleOptions } from "@b24/onappupdate/operator-console";
 import { describe, it } from "../../../support/test.ts";
-import { answerOf, consoleRig, ORIGIN, postOf } from "./_console.ts";
+import { answerOf, consoleRig, cookiesOf, ORIGIN, postOf } from "./_console.ts";
 
 describe("operatorConsole() should", () => {
   it("refuse options that are missing or invalid", () => {
@@ -65,6 +65,34 @@ describe("operatorConsole() should", () => {
     for (const method of ["PUT", "DELETE", "OPTIONS"]) {
       assert.equal((await fetch(new Request(`${ORIGIN}/`, { method }))).status, 405);
     }
+  });
+
+  it("refuse exports that a link of another site has caused", async () => {
+    const { open, app } = consoleRig();
+    const exportOf = async (site: string): Promise<number> =>
+      (await open("/export/portals?format=csv", { "sec-fetch-site": site })).status;
+    assert.deepEqual(await Promise.all(["cross-site", "same-site", "same-origin", "none"].map(exportOf)), [
+      ...[403, 403, 200, 200],
+    ]);
+    assert.equal((await app.admin.audit({ action: "export" })).items.length, 2);
+  });
+
+  it("answer whatever a cookie of a report contains", async () => {
+    const { open, send } = consoleRig();
+    const sent = await send("/act/pause", { reason: "x" });
+    const [name = ""] = cookiesOf(sent).split("=");
+    for (const values of [{ count: { toString: 1 } }, { count: [] }, [{}], null, "x", 1]) {
+      const value = btoa(JSON.stringify(["act.startBatch.done", values]));
+      assert.equal((await open("/", { cookie: `${name}=${value}` })).status, 200, JSON.stringify(values));
+    }
+  });
+
+  it("show no marks that change the direction of text", async () => {
+    const { open } = consoleRig({}, { guard: () => ({ name: "ada", role: "operate" }) });
+    const { status, text } = await open(`/act/pause?reason=${encodeURIComponent("\u202eabc\u2066 \u061c")}`);
+    assert.equal(status, 200);
+    assert.match(text, /value=" abc/);
+    assert.doesNotMatch(text, /[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]/);
   });
 
   it("answer in the language that was chosen, else in that of the browser", async () => {

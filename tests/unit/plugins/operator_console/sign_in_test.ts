@@ -185,6 +185,16 @@ describe("operatorConsole() with users should", () => {
     assert.equal(consoleLines.filter((line) => line.includes("console.no_client_address")).length, 1);
   });
 
+  it("not count an attempt that found no place to wait", async () => {
+    const { fetch } = signInRig();
+    const guess = async (password: string): Promise<number> =>
+      (await fetch(postOf("/login", { name: "ada", password }), { remoteAddr: { hostname: "192.0.2.1" } })).status;
+    // A client has four places: of twelve at once, eight are refused.
+    const statuses = await Promise.all(Array.from({ length: 12 }, () => guess("wrong password")));
+    assert.deepEqual([403, 429].map((status) => statuses.filter((one) => one === status).length), [4, 8]);
+    assert.equal(await guess(PASSWORDS.ada), 303);
+  });
+
   it("log failed sign-ins without their names and passwords", async () => {
     const { send, consoleLines } = signInRig();
     await send("/login", { name: "my-password-in-the-wrong-field", password: "hunter2hunter2" });
@@ -208,9 +218,14 @@ describe("operatorConsole() with users should", () => {
   it("show what was last known while the storage is down, and let nobody act", async () => {
     const memory = memoryStorage();
     let isDown = false;
+    /** Records of portals fail, and nothing else. */
+    let isReadingDown = false;
     const failing =
       <Args extends readonly unknown[], Result>(call: (...args: Args) => Result) => (...args: Args): Result => {
-        if (isDown) throw new StorageError("the storage is down");
+        const [key] = args;
+        if (isDown || isReadingDown && Array.isArray(key) && key[0] === "portal") {
+          throw new StorageError("the storage is down");
+        }
         return call(...args);
       };
     const storage: Storage = {
@@ -230,6 +245,14 @@ describe("operatorConsole() with users should", () => {
     assert.equal(stale.status, 503);
     assert.match(stale.text, /This is what was last known, as of <time datetime="2026-08-01T00:00:00.000Z">/);
     assert.match(stale.text, /<table/);
+    isDown = false;
+    const record = rig.portal.memberId;
+    assert.match((await rig.open(`/portals?domain=${record}`, { cookie })).text, /1 portal/);
+    isReadingDown = true;
+    const unfound = await rig.open(`/portals?domain=${record}&status=current`, { cookie });
+    assert.equal(unfound.status, 503, "a portal that cannot be read is not one that does not exist");
+    isReadingDown = false;
+    isDown = true;
     const unseen = await rig.open("/nothing", { cookie });
     assert.equal(unseen.status, 503);
     assert.match(unseen.text, /storage does not answer/);
