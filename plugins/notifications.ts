@@ -300,7 +300,10 @@ async function onDead(
   try {
     const isForCustomer = id.startsWith("customer.");
     if (fallback !== undefined && fallback !== channel && !isForCustomer) {
-      await host.outbox.put({ channel: fallback, message } satisfies OutboxEntry, { id: `${id}.fallback` });
+      await host.outbox.put({ channel: fallback, message } satisfies OutboxEntry, {
+        id: `${id}.fallback`,
+        channel: fallback,
+      });
     }
     if (operators("channel_failing", { channel }).length === 0) return;
     await store.add({ kind: "channel_failing", labels: { channel } });

@@ -124,7 +124,7 @@ async function send(
   const { message, channels, generation } = pending;
   for (const channel of channels) {
     const id = messageId(key, { incarnation }, generation, channel);
-    const result = await host.outbox.put({ channel, message } satisfies OutboxEntry, { id });
+    const result = await host.outbox.put({ channel, message } satisfies OutboxEntry, { id, channel });
     // No room: it is tried again once it may be taken over.
     if (result === "dropped") return;
   }

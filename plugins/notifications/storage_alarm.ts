@@ -80,7 +80,7 @@ export function createStorageAlarm(parts: StorageAlarmParts): StorageAlarm {
         const message = composeResolved(groupOf(outage), { ...NOTHING, count: 0 }, compose);
         for (const channel of route("storage_failing", {})) {
           const entry: OutboxEntry = { channel, message };
-          await outbox.put(entry, { id: `storage_failing.${id}.resolved.${channel}` });
+          await outbox.put(entry, { id: `storage_failing.${id}.resolved.${channel}`, channel });
         }
       }
       outage = undefined;
