@@ -262,6 +262,7 @@ function createParts(host: PluginHost, { options, routing, compose, delivering }
   const flush = createFlush({
     ...{ host, store, levelOf, route: routing.operators, compose },
     timing: { groupIntervalMs, repeatIntervalMs },
+    maxWaitMs: Math.max(groupWaitMs, groupIntervalMs),
     isQuiet: quietHours === undefined ? () => false : createIsQuiet(quietHours),
   });
   const alarm = createStorageAlarm({
