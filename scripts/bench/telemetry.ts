@@ -14,7 +14,7 @@ import { report, rounds } from "./_bench.ts";
 import { type Child, startChild } from "./_child.ts";
 
 /** Number of portals in a turn. */
-const PORTALS = Number(process.env["BENCH_PORTALS"] ?? 500);
+const PORTALS = Number(process.env["BENCH_PORTALS"] ?? 200);
 /** Number of turns in a round. */
 const TURNS = 6;
 /** Maximum ratio of a collector that hangs to one that answers. */
