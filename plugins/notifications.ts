@@ -262,6 +262,7 @@ function createParts(host: PluginHost, { options, routing, compose, delivering }
   const flush = createFlush({
     ...{ host, store, levelOf, route: routing.operators, compose },
     timing: { groupIntervalMs, repeatIntervalMs },
+    maxWaitMs: Math.max(groupWaitMs, groupIntervalMs),
     isQuiet: quietHours === undefined ? () => false : createIsQuiet(quietHours),
   });
   const alarm = createStorageAlarm({
@@ -300,7 +301,10 @@ async function onDead(
   try {
     const isForCustomer = id.startsWith("customer.");
     if (fallback !== undefined && fallback !== channel && !isForCustomer) {
-      await host.outbox.put({ channel: fallback, message } satisfies OutboxEntry, { id: `${id}.fallback` });
+      await host.outbox.put({ channel: fallback, message } satisfies OutboxEntry, {
+        id: `${id}.fallback`,
+        channel: fallback,
+      });
     }
     if (operators("channel_failing", { channel }).length === 0) return;
     await store.add({ kind: "channel_failing", labels: { channel } });

@@ -123,7 +123,7 @@ async function bundle(folder: string, { exports, bin }: Manifest): Promise<void>
     const { code } = await minify(withClassNames(text), {
       ...{ module: true, compress: false, keep_fnames: true, keep_classnames: true },
       // Node prints the whole line in which an error was thrown.
-      format: { comments: false, max_line_len: 500 },
+      format: { comments: false, max_line_len: 1000 },
     });
     if (code === undefined) throw new Error(`terser failed on ${path}`);
     mkdirSync(dirname(path), { recursive: true });

@@ -160,7 +160,10 @@ export const ANSWERS: Readonly<Record<string, unknown>> = {
   resume: {},
   recount: {},
   listOutbox: {
-    items: [{ plugin: "notifications", id: "m1", putAt: AT, attempts: 5, error: "the service is down", deadAt: AT }],
+    items: [{
+      ...{ plugin: "notifications", id: "m1", channel: "telegram", putAt: AT, attempts: 5 },
+      ...{ error: "channel telegram: the service is down", deadAt: AT },
+    }],
     next: { plugin: "notifications", id: "m1" },
   },
   retryOutbox: { count: 3 },

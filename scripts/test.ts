@@ -11,6 +11,7 @@ import { existsSync, mkdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
+import { checkLeaks } from "./leak_check.ts";
 import { ensureRedis } from "./redis_binary.ts";
 import { startRedis } from "./redis_server.ts";
 import { readReport, type TestReport } from "./test_report.ts";
@@ -42,12 +43,15 @@ export async function testOnDeno(what: string, env: Readonly<Record<string, stri
   const args = (report: string): string[] => [
     ...["test", "-A", "--no-check", "--parallel", `--junit-path=${report}`, path],
   ];
-  return await runTests(`${what} on Deno`, process.execPath, args, {
-    cwd: root,
-    // Files of integration tests mostly wait, so more of them run at once than there are cores.
-    env: { ...(what === "integration" ? { DENO_JOBS: process.env["DENO_JOBS"] ?? "4" } : {}), ...env },
-    ...(reports === undefined ? {} : { report: reportOf(reports, what) }),
-  });
+  const run = (more: Readonly<Record<string, string>>): Promise<TestRun> =>
+    runTests(`${what} on Deno`, process.execPath, args, {
+      cwd: root,
+      // Files of integration tests mostly wait, so more of them run at once than there are cores.
+      env: { ...(what === "integration" ? { DENO_JOBS: process.env["DENO_JOBS"] ?? "4" } : {}), ...env, ...more },
+      ...(reports === undefined ? {} : { report: reportOf(reports, what) }),
+    });
+  // Whole apps, as in production: nothing that they write may have a token.
+  return await (/^(\.\/)?tests\/scenarios\b/.test(path) ? checkLeaks(run) : run({}));
 }
 
 /** Returns what an earlier run of a tier has reported to TEST_REPORTS; a report without a test counts as a failure. */

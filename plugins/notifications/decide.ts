@@ -1,5 +1,5 @@
 /** Decides what is due for a group. Pure functions. */
-import type { Group } from "./group.ts";
+import type { Group, PendingMessage } from "./group.ts";
 import { KINDS } from "./kinds.ts";
 import type { Level } from "./level.ts";
 
@@ -19,8 +19,24 @@ export interface Timing {
 /** Time (ms) for which a problem that is not there yet is looked for: portals are listed as parked once their work has ended. */
 const GRACE_MS = 60_000;
 
+/** Difference (ms) of the clocks of two processes. A later time is of a clock that was put back since, and long ago. */
+const MAX_CLOCK_DIFFERENCE_MS = 60_000;
+
 /** Time (ms) after which something that was counted counts as over. */
 const CALM_MS = 30 * 60_000;
+
+/**
+ * Returns whether a group is to be looked at. It never waits for longer than `maxWaitMs`, and another process sends its pending
+ * message after `takeoverMs`: later times are of a clock that was put back.
+ */
+export function isDue(
+  { pending, checkAt }: Pick<Group, "checkAt"> & { readonly pending?: Pick<PendingMessage, "until"> },
+  now: number,
+  { maxWaitMs, takeoverMs }: { readonly maxWaitMs: number; readonly takeoverMs: number },
+): boolean {
+  const [at, waitMs] = pending === undefined ? [checkAt, maxWaitMs] : [pending.until, takeoverMs];
+  return at <= now || at > now + waitMs + MAX_CLOCK_DIFFERENCE_MS;
+}
 
 /** Returns what is due for a group whose time has come. */
 export function decide(group: Group, { count }: Pick<Level, "count">, now: number, timing: Timing): Decision {
@@ -31,6 +47,7 @@ function decideThere({ kind, told, hasChanged }: Group, now: number, timing: Tim
   const { groupIntervalMs, repeatIntervalMs } = timing;
   if (told === undefined) return { action: "fire" };
   const isNews = hasChanged && KINDS[kind].end === "level";
+  if (told.at > now + MAX_CLOCK_DIFFERENCE_MS) return { action: "fire" };
   const fireAt = told.at + (isNews ? groupIntervalMs : repeatIntervalMs);
   return now >= fireAt ? { action: "fire" } : { action: "wait", at: Math.min(fireAt, now + groupIntervalMs) };
 }
@@ -43,7 +60,10 @@ function decideOver({ kind, told, since, latestAt }: Group, now: number, timing:
     return now >= overAt ? { action: "forget" } : { action: "wait", at: Math.min(overAt, now + GRACE_MS / 2) };
   }
   if (end === "level") return { action: "resolve" };
-  const overAt = end === "count" ? latestAt + CALM_MS : told.at + repeatIntervalMs;
-  if (now < overAt) return { action: "wait", at: Math.min(overAt, now + groupIntervalMs) };
+  const [from, lastsMs] = end === "count" ? [latestAt, CALM_MS] : [told.at, repeatIntervalMs];
+  const overAt = from + lastsMs;
+  if (now < overAt && from <= now + MAX_CLOCK_DIFFERENCE_MS) {
+    return { action: "wait", at: Math.min(overAt, now + groupIntervalMs) };
+  }
   return { action: end === "count" ? "resolve" : "forget" };
 }

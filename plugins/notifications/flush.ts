@@ -1,7 +1,7 @@
 /** Looks at the groups that are due, and puts their messages into the outbox. */
 import type { PluginHost, Silence } from "../../mod.ts";
 import { composeFiring, type ComposeOptions, composeResolved } from "./compose.ts";
-import { decide, type Timing } from "./decide.ts";
+import { decide, isDue, type Timing } from "./decide.ts";
 import { type Group, messageId, type PendingMessage, withoutPending, withPending } from "./group.ts";
 import type { GroupStore } from "./group_store.ts";
 import { KINDS } from "./kinds.ts";
@@ -24,6 +24,8 @@ export interface FlushParts {
   readonly route: Route;
   readonly compose: ComposeOptions;
   readonly timing: Timing;
+  /** Maximum time (ms) until a group is looked at. */
+  readonly maxWaitMs: number;
   /** Returns whether only critical notifications are sent at a time. */
   readonly isQuiet: (at: number) => boolean;
 }
@@ -36,8 +38,9 @@ export function createFlush(parts: FlushParts): (signal: AbortSignal) => Promise
   const { host: { admin, clock, log }, store } = parts;
   return async (signal) => {
     const now = clock();
-    const due = [...await store.all()].filter(([, { kind, pending, checkAt }]) =>
-      Object.hasOwn(KINDS, kind) && (pending?.until ?? checkAt) <= now
+    const times = { maxWaitMs: parts.maxWaitMs, takeoverMs: TAKEOVER_MS };
+    const due = [...await store.all()].filter(([, group]) =>
+      Object.hasOwn(KINDS, group.kind) && isDue(group, now, times)
     );
     if (due.length === 0) return;
     const silences = await admin.silences.list();
@@ -124,7 +127,7 @@ async function send(
   const { message, channels, generation } = pending;
   for (const channel of channels) {
     const id = messageId(key, { incarnation }, generation, channel);
-    const result = await host.outbox.put({ channel, message } satisfies OutboxEntry, { id });
+    const result = await host.outbox.put({ channel, message } satisfies OutboxEntry, { id, channel });
     // No room: it is tried again once it may be taken over.
     if (result === "dropped") return;
   }

@@ -1,5 +1,6 @@
 /** Heartbeat: calls an address while the notifier works, so that a service there can tell when it no longer does. */
 import { option, type OptionRules, type PluginHost, type Secret } from "../../mod.ts";
+import { abortable } from "./abortable.ts";
 import { secretOf, URL_RULE } from "./options.ts";
 
 /** A heartbeat. */
@@ -39,14 +40,16 @@ export function createHeartbeat(
   return async (signal) => {
     const now = clock();
     const entry = await storage.get<LastBeat>(["heartbeat"]);
-    if (entry !== null && now - entry.value.at < everyMs) return;
+    // A process whose clock was ahead must not silence the others for as long as it was.
+    if (entry !== null && Math.abs(now - entry.value.at) < everyMs) return;
     const { ok } = await storage.put<LastBeat>(["heartbeat"], { at: now }, { ifVersion: entry?.version ?? null });
     if (!ok) return;
     const fields = { event: "notifications.heartbeat_failed" };
     try {
       const limit = AbortSignal.any([signal, AbortSignal.timeout(TIMEOUT_MS)]);
-      const answer = await fetch(address.reveal(), { redirect: "error", signal: limit });
-      await answer.body?.cancel();
+      const init: RequestInit = { redirect: "error", referrerPolicy: "no-referrer", signal: limit };
+      const answer = await abortable(limit, () => fetch(address.reveal(), init));
+      answer.body?.cancel().catch(() => {});
       if (!answer.ok) log.warn("heartbeat not accepted", { ...fields, status: answer.status });
     } catch {
       signal.throwIfAborted();

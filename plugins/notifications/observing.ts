@@ -86,7 +86,7 @@ export function createObservers(
     const composed = await message();
     for (const channel of channels) {
       const entry: OutboxEntry = { channel, message: composed };
-      await parts().host.outbox.put(entry, { id: `customer.${id}.${channel}` });
+      await parts().host.outbox.put(entry, { id: `customer.${id}.${channel}`, channel });
     }
   }
 

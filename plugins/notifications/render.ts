@@ -115,7 +115,7 @@ function asIs(text: string): string {
 }
 
 /** Control characters, separators of lines, and marks that change the direction of text, with the spaces around them. */
-const BREAKS = /\s*[\p{Cc}\u2028\u2029\u200e\u200f\u202a-\u202e\u2066-\u2069]+\s*/gu;
+const BREAKS = /\s*[\p{Cc}\u061c\u2028\u2029\u200e\u200f\u202a-\u202e\u2066-\u2069]+\s*/gu;
 
 /** Returns a text as one line of well-formed characters. */
 export function oneLine(text: string): string {

@@ -22,7 +22,8 @@ export function createStanding({ host: { clock }, store, watch, route }: Standin
   let lookedAt = -Infinity;
   return async () => {
     const now = clock();
-    if (now - lookedAt < EVERY_MS) return;
+    // The clock may have been put back.
+    if (Math.abs(now - lookedAt) < EVERY_MS) return;
     if (isWanted("nothing_received") && await watch.silence() !== undefined) {
       await store.ensure({ kind: "nothing_received", labels: {} });
     }

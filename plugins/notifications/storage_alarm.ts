@@ -53,6 +53,9 @@ export function createStorageAlarm(parts: StorageAlarmParts): StorageAlarm {
   return {
     fails: async (signal) => {
       const now = clock();
+      // The clock was put back.
+      if (outage !== undefined && outage.since > now) outage = { ...outage, since: now };
+      if (outage !== undefined && outage.toldAt > now) outage.toldAt = now;
       outage ??= { id: random().replace(/\W/g, "").slice(0, 8), since: now, toldAt: -Infinity, generation: 0 };
       if (now - outage.since < waitMs) return;
       if (now - outage.toldAt >= repeatMs) {
@@ -80,7 +83,7 @@ export function createStorageAlarm(parts: StorageAlarmParts): StorageAlarm {
         const message = composeResolved(groupOf(outage), { ...NOTHING, count: 0 }, compose);
         for (const channel of route("storage_failing", {})) {
           const entry: OutboxEntry = { channel, message };
-          await outbox.put(entry, { id: `storage_failing.${id}.resolved.${channel}` });
+          await outbox.put(entry, { id: `storage_failing.${id}.resolved.${channel}`, channel });
         }
       }
       outage = undefined;

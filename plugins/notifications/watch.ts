@@ -42,8 +42,11 @@ export function createWatch({ storage, clock, admin }: PluginHost, options: Watc
   async function store(): Promise<Received> {
     while (true) {
       const entry = await storage.get<Received>(["received"]);
+      const now = clock();
+      // A clock that was ahead must not hide the silence for as long as it was.
+      latest = latest && Math.min(latest, now);
       // An app that has never received anything waits from its first start on.
-      const at = Math.max(latest ?? 0, entry?.value.at ?? clock());
+      const at = Math.min(now, Math.max(latest ?? 0, entry?.value.at ?? now));
       if (entry?.value.at === at) return entry.value;
       const { ok } = await storage.put<Received>(["received"], { at }, { ifVersion: entry?.version ?? null });
       if (ok) return { at };

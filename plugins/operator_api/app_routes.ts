@@ -1,5 +1,5 @@
 /** Routes on the whole app: upgrades, audit log, batch operations, pause, outbox. */
-import type { Attribution, AuditFilter, NewBatch, OutboxFilter, PortalMatch } from "../../mod.ts";
+import type { Attribution, AuditFilter, DeadLetters, NewBatch, OutboxFilter, PortalMatch } from "../../mod.ts";
 import type { InputIssue } from "../../errors.ts";
 import { ApiError, invalid } from "./api_error.ts";
 import { AUDIT_MATCH, BATCH_ACTIONS, limit, line, MATCH, PAGE, UPGRADE_ID, VERSION } from "./parameters.ts";
@@ -12,6 +12,7 @@ import { number, pageOf, text } from "./values.ts";
 const DONE: ObjectSchema = { type: "object", properties: {}, required: [] };
 
 const PLUGIN = line(200, "The name of a plugin");
+const CHANNEL = line(100, "Only dead letters of this channel of the plugin");
 const MESSAGE_ID = line(200, "The id of a message");
 
 const AUDIT_FILTER: ObjectSchema = {
@@ -198,10 +199,10 @@ export const APP_ROUTES: readonly Route[] = [
     answer: page(OUTBOX_MESSAGE, object<{ readonly plugin: string; readonly id: string }>({ plugin: text, id: text })),
     run: ({ admin, query }) => admin.outbox.list(outboxFilter(query)),
   }),
-  route<object, { readonly plugin: string; readonly id?: string }>({
+  route<object, DeadLetters>({
     ...{ method: "POST", path: "/outbox/retry", id: "retryOutbox", role: "operate", action: "outbox.retry" },
-    summary: "Delivers dead letters again: one, or all of a plugin",
-    body: object<{ readonly plugin: string; readonly id?: string }>({ plugin: PLUGIN, id: optional(MESSAGE_ID) }),
+    summary: "Delivers dead letters again: one, or all of a plugin or of one of its channels",
+    body: object<DeadLetters>({ plugin: PLUGIN, id: optional(MESSAGE_ID), channel: optional(CHANNEL) }),
     answer: object<{ readonly count: number }>({ count: number }),
     run: async ({ admin, body, attribution }) => ({ count: await admin.outbox.retry(body, attribution) }),
   }),

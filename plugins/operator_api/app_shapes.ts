@@ -31,7 +31,8 @@ const DETAILS: ObjectSchema = {
     ...{ upgradeId: text, version: text, action: text, match: MATCH, expect: number, stopped: flag },
     ...{ dryRun: flag, refresh: flag, target: text, changes: CHANGES, retryParked: flag },
     ...{ kinds: { type: "array", items: text }, fingerprint: text, until: time },
-    ...{ plugin: text, id: text, portal: text, list: text, format: text, filter: { type: "object", values: text } },
+    ...{ plugin: text, id: text, channel: text, portal: text },
+    ...{ list: text, format: text, filter: { type: "object", values: text } },
   },
   required: [],
 };
@@ -90,6 +91,7 @@ export const HEALTH: ObjectSchema = object<AppHealth>({
 export const OUTBOX_MESSAGE: ObjectSchema = object<OutboxMessage>({
   plugin: text,
   id: text,
+  channel: optional(text),
   message: HIDDEN,
   putAt: time,
   attempts: number,

@@ -97,6 +97,7 @@ function createWorkMetrics(meter: Meter): Metrics["workEnded"] {
     run: counter("b24.runs", "{run}", "Attempts at bringing a portal to its target"),
     upgrade: counter("b24.upgrades", "{upgrade}", "Attempts at an upgrade"),
     step: counter("b24.steps", "{step}", "Attempts at a step or a page"),
+    rollback: counter("b24.rollbacks", "{rollback}", "Attempts at rolling a portal back"),
     check: counter("b24.checks", "{check}", "Questions about portals"),
     refresh: counter("b24.refreshes", "{refresh}", "Refreshes of token pairs"),
   };

@@ -69,7 +69,8 @@ function spanOf(work: TracedWork, trustsIncoming: boolean): NewSpan {
         "b24.delivery.is_first": work.isFirst,
       });
     case "run":
-      return internal("run", placeHere(), {
+    case "rollback":
+      return internal(work.kind, placeHere(), {
         ...{ "b24.member_id": work.memberId, "b24.version.from": work.from, "b24.version.to": work.to },
       });
     case "upgrade":

@@ -22,6 +22,8 @@ export interface ChildOptions {
   readonly exposesGc?: boolean;
   /** Options of Node; Deno does not get them. */
   readonly nodeArgs?: readonly string[];
+  /** Variables beside those of this process. */
+  readonly env?: Readonly<Record<string, string>>;
 }
 
 const onDeno = "Deno" in globalThis;
@@ -32,13 +34,16 @@ const ANSWER = "answer ";
 export async function startChild(
   file: string,
   args: readonly string[] = [],
-  { exposesGc = false, nodeArgs = [] }: ChildOptions = {},
+  { exposesGc = false, nodeArgs = [], env = {} }: ChildOptions = {},
 ): Promise<Child> {
   const path = fileURLToPath(new URL(file, import.meta.url));
   const options = onDeno
     ? ["run", "-A", "--no-check", ...(exposesGc ? ["--v8-flags=--expose-gc"] : [])]
     : [...(exposesGc ? ["--expose-gc"] : []), ...nodeArgs];
-  const child = spawn(process.execPath, [...options, path, ...args], { stdio: ["pipe", "pipe", "inherit"] });
+  const child = spawn(process.execPath, [...options, path, ...args], {
+    stdio: ["pipe", "pipe", "inherit"],
+    env: { ...process.env, ...env },
+  });
   const waiting: PromiseWithResolvers<unknown>[] = [];
   let isOver = false;
   const over = new Promise<void>((resolve) =>

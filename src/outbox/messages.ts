@@ -15,6 +15,8 @@ import { writeInOrder } from "../storage/write.ts";
 export interface StoredMessage {
   readonly format: typeof MESSAGE_FORMAT;
   readonly message: unknown;
+  /** Name of the receiver, for operators. */
+  readonly channel?: string;
   /** In milliseconds since 1970. */
   readonly putAt: number;
   /** When it is dropped, or its dead letter, in milliseconds since 1970. */
@@ -30,6 +32,9 @@ export interface StoredMessage {
 
 /** Raised if older code would misread a message. */
 export const MESSAGE_FORMAT = 1;
+
+/** What a plugin has passed. */
+export type MessageContent = Pick<StoredMessage, "message" | "channel">;
 
 /** The name of a message. */
 export interface MessageName {
@@ -72,13 +77,13 @@ export interface MessageOptions {
 export async function putMessage(
   { storage, clock, random }: MessageOptions,
   { plugin, id }: MessageName,
-  message: unknown,
+  content: MessageContent,
   at: number,
 ): Promise<boolean> {
   const due = entryId(at, random());
   const putAt = clock();
   const expiresAt = Math.max(putAt, at) + KEPT_MS;
-  const value: StoredMessage = { format: MESSAGE_FORMAT, message, putAt, expiresAt, attempts: 0, due };
+  const value: StoredMessage = { format: MESSAGE_FORMAT, ...content, putAt, expiresAt, attempts: 0, due };
   const ttlMs = ttlOf(value, putAt);
   const { ok } = await writeInOrder(storage, [
     { put: outboxDueKey(due, plugin, id), value: {}, ttlMs },

@@ -36,9 +36,10 @@ export interface Outbox {
   readonly stop: () => void;
 }
 
-/** Maximum length of a message, in characters of its JSON, and of an id. */
+/** Maximum length of a message, in characters of its JSON, of an id, and of the name of a channel. */
 const MAX_LENGTH = 32_768;
 const MAX_ID_LENGTH = 200;
+const MAX_CHANNEL_LENGTH = 100;
 
 const OPTION_RULES: OptionRules<OutboxOptions> = {
   id: option.value(
@@ -46,6 +47,10 @@ const OPTION_RULES: OptionRules<OutboxOptions> = {
     (id) => typeof id === "string" && id !== "" && id.length <= MAX_ID_LENGTH,
   ),
   notBefore: option.number({ min: 0 }),
+  channel: option.value(
+    `a string of 1 to ${MAX_CHANNEL_LENGTH} characters`,
+    (name) => typeof name === "string" && name !== "" && name.length <= MAX_CHANNEL_LENGTH,
+  ),
 };
 
 const NAME = option.value("a string", (name) => typeof name === "string");
@@ -60,7 +65,7 @@ const FILTER_RULES: OptionRules<OutboxFilter> = {
   limit: option.number({ min: 0, max: Infinity, isWhole: true }),
 };
 
-const RETRY_RULES: OptionRules<DeadLetters> = { plugin: option.required(NAME), id: NAME };
+const RETRY_RULES: OptionRules<DeadLetters> = { plugin: option.required(NAME), id: NAME, channel: NAME };
 
 /** Returns the outbox of an app. `isRunning`: returns whether the app is started, so that it delivers messages. */
 export function createOutbox(runtime: AppRuntime, isRunning: () => boolean): Outbox {
@@ -113,19 +118,20 @@ export function createOutbox(runtime: AppRuntime, isRunning: () => boolean): Out
       return "dropped";
     }
     const now = clock();
-    const { id = random(), notBefore = now } = options;
-    if (!await putMessage(runtime, { plugin, id }, message, notBefore)) return "duplicate";
+    const { id = random(), notBefore = now, channel } = options;
+    if (!await putMessage(runtime, { plugin, id }, { message, ...defined({ channel }) }, notBefore)) return "duplicate";
     messages.of(plugin).add(1);
     if (notBefore <= now) deliverNow();
     return "stored";
   }
 
-  async function retry({ plugin, id }: DeadLetters): Promise<number> {
+  async function retry({ plugin, id, channel: wanted }: DeadLetters): Promise<number> {
     const prefix: Key = id === undefined ? [...DEAD_LETTERS, plugin] : deadLetterKey(plugin, id);
     let count = 0;
-    for await (const { key, value: { message } } of storage.list<StoredMessage>(prefix)) {
+    for await (const { key, value: { message, channel } } of storage.list<StoredMessage>(prefix)) {
+      if (wanted !== undefined && channel !== wanted) continue;
       // If one with its id waits, that is delivered instead.
-      if (!await putMessage(runtime, nameOf(key), message, clock())) continue;
+      if (!await putMessage(runtime, nameOf(key), { message, ...defined({ channel }) }, clock())) continue;
       count++;
       messages.of(plugin).add(1);
       deadLetters.add(-1);

@@ -52,6 +52,13 @@ export interface OutboxOptions {
    * @default now
    */
   readonly notBefore?: number;
+  /**
+   * Name of the receiver, up to 100 characters, such as a channel of notifications. Operators see it, and retry the dead letters of
+   * one channel.
+   *
+   * @default none
+   */
+  readonly channel?: string;
 }
 
 /** The outcome of `put`. `duplicate`: one with its id waits; `dropped`: too many wait, see `outboxDropped`. */
@@ -78,6 +85,8 @@ export interface OutboxMessage {
   readonly plugin: string;
   /** Its id, unique in the plugin. */
   readonly id: string;
+  /** Name of the receiver, as the plugin passed it. */
+  readonly channel?: string;
   /** The message, as the plugin passed it. */
   readonly message: unknown;
   /** When it was put, in milliseconds since 1970. */
@@ -119,12 +128,14 @@ export interface OutboxPage {
   readonly next?: Pick<OutboxMessage, "plugin" | "id">;
 }
 
-/** Dead letters of a plugin: the one with this id, or all. */
+/** Dead letters of a plugin: all, or those with this id and this channel. */
 export interface DeadLetters {
   /** Name of the plugin. */
   readonly plugin: string;
   /** Id of the message. */
   readonly id?: string;
+  /** Name of the receiver. */
+  readonly channel?: string;
 }
 
 /** Operators' functions for the outbox. */
@@ -137,7 +148,7 @@ export interface OutboxAdmin {
    */
   readonly list: (filter: OutboxFilter) => Promise<OutboxPage>;
   /**
-   * Delivers dead letters again, with their attempts counted from zero: one, or all of a plugin. Resolves to their number, once
+   * Delivers dead letters again, with their attempts counted from zero: one, or all of a plugin or of one of its channels. Resolves to their number, once
    * that is stored.
    *
    * @throws {TypeError} if a member is unknown or invalid

@@ -32,23 +32,40 @@ export function createTracer(plugins: readonly Plugin[], log: Pick<Logger, "warn
 
   const tracing = (): Tracing | undefined => plugins.find(({ tracing }) => tracing !== undefined)?.tracing;
 
+  /** Once: it may happen with every piece of work. */
+  function failed(err: unknown): void {
+    if (!hasFailed) log.warn("tracing failed", { event: "tracing.failed", err });
+    hasFailed = true;
+  }
+
   /** Returns what `call` returns; `undefined` if it throws. */
   function guarded<T>(call: () => T): T | undefined {
     try {
-      return call();
+      const result = call();
+      // An `async` function of the plugin: nobody else would take note of its error.
+      if (result instanceof Promise) result.catch(failed);
+      return result;
     } catch (err) {
-      // Once: it may happen with every piece of work.
-      if (!hasFailed) log.warn("tracing failed", { event: "tracing.failed", err });
-      hasFailed = true;
+      failed(err);
       return undefined;
     }
   }
 
-  /** Calls `work` by a function of the plugin, or directly if that does not call it. */
+  /** Calls `work` by a function of the plugin, or directly if that does not call it at once. Never twice. */
   function callBy<T>(caller: (work: () => void) => unknown, work: () => T): T {
-    let called: { readonly result: T } | undefined;
-    guarded(() => caller(() => void (called ??= { result: work() })));
-    return (called ?? { result: work() }).result;
+    let result: { readonly value: T } | { readonly error: unknown } | undefined;
+    const once = (): void => {
+      if (result !== undefined) return;
+      try {
+        result = { value: work() };
+      } catch (error) {
+        result = { error };
+      }
+    };
+    guarded(() => caller(once));
+    once();
+    if ("error" in result!) throw result.error;
+    return result!.value;
   }
 
   async function runIn<T>(span: WorkSpan, run: (note: NoteEnd) => Promise<T>): Promise<T> {

@@ -60,6 +60,8 @@ export type TracedWork =
     readonly step: string;
     readonly attempt: number;
   }
+  /** An operator rolls a portal back: `from` the target of its run `to` the version on which the run began. */
+  | { readonly kind: "rollback"; readonly memberId: string; readonly from: string; readonly to: string }
   /** A request to a portal or an OAuth host, until the headers of its answer. */
   | {
     readonly kind: "call";

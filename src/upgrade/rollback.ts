@@ -19,6 +19,7 @@ import { type Installation, installationOf } from "./installation.ts";
 import { ReplayEnded } from "./interruptions.ts";
 import { type FinishedStep, StepEngine } from "./step_engine.ts";
 import { stepScope } from "./step_scope.ts";
+import { traceUpgrading } from "./traced.ts";
 
 /** A report that is being written. */
 interface Report {
@@ -42,15 +43,32 @@ export async function rollBack(
   ctx: HandlerContext,
   batchId?: string,
 ): Promise<RollbackReport> {
-  const { storage, clock } = runtime;
   const installation = installationOf(lease);
   if (installation.record().run === undefined) await reopenLastRun(runtime, installation);
   // Before the first undo: if one fails, no worker may run the upgrades again.
-  const { memberId, run } = await installation.update((record) => {
+  const begun = await installation.update((record) => {
     // Skipped upgrades stay skipped.
     const applied = record.applied.filter(({ id, skipped }) => skipped && !record.run!.upgrades.includes(id));
-    return { ...withRollbackBegun(record, clock()), applied };
+    return { ...withRollbackBegun(record, runtime.clock()), applied };
   });
+  const { memberId, target, run } = begun;
+  return await traceUpgrading(
+    { runtime, ctx, lease },
+    { kind: "rollback", memberId, from: target!, to: run!.from },
+    () => undoRun(runtime, upgrades, installation, ctx, batchId),
+  );
+}
+
+/** Undoes the open run, whose rollback has begun. */
+async function undoRun(
+  runtime: AppRuntime,
+  upgrades: readonly Upgrade[],
+  installation: Installation,
+  ctx: HandlerContext,
+  batchId: string | undefined,
+): Promise<RollbackReport> {
+  const { storage, clock } = runtime;
+  const { memberId, run } = installation.record();
   const report: Report = { undone: [], without: [] };
   for (const upgradeId of run!.upgrades.toReversed()) {
     const journal = await openJournal({ storage, lease: installation }, { memberId, runId: run!.id, upgradeId });

@@ -51,6 +51,7 @@ async function emitted(): Promise<ReadonlyMap<string, ReadonlySet<string>>> {
   portal.expireTokens();
   later();
   await app.tick();
+  await app.admin.rollback(portal.memberId, { by: "test", reason: "dashboard" });
   await send(portal.update(4));
   bitrix24.outage();
   await app.check(portal.memberId).catch(() => {});

@@ -9,6 +9,7 @@ import { fileURLToPath, pathToFileURL } from "node:url";
 import { run as runProgram } from "../../scripts/run.ts";
 import type { Choice } from "../../src/cli/templates/choice.ts";
 import { cli } from "../support/cli.ts";
+import { keepOutput } from "../support/kept_output.ts";
 import { run, type Running } from "../support/process.ts";
 
 const root = fileURLToPath(new URL("../..", import.meta.url));
@@ -92,7 +93,10 @@ function projectOf(
     folder,
     task: async (name, more, env) => {
       const { command, args } = commandOf(name);
-      return await runProgram(command, [...args, ...more], { cwd: folder, env: { NO_COLOR: "1", ...offline, ...env } });
+      const options = { cwd: folder, env: { NO_COLOR: "1", ...offline, ...env } };
+      const task = await runProgram(command, [...args, ...more], options);
+      keepOutput("task", task.output);
+      return task;
     },
     start: (env) => {
       const { command, args: [first = "", ...args] } = commandOf("start");

@@ -11,6 +11,8 @@ import {
 } from "@b24/onappupdate";
 import { applicationToken, type ApplicationTokenOptions } from "@b24/onappupdate/application-token";
 import { type FakeBitrix24, fakeBitrix24, type FakePortal } from "@b24/onappupdate/testing";
+import process from "node:process";
+import { keepOutput } from "./kept_output.ts";
 
 export const CLIENT_ID = "app.5f3a2b1c";
 export const MEMBER_ID = "a223c6b3710f85df22e9377d6c4f7553";
@@ -26,26 +28,35 @@ export function post(body: BodyInit, contentType: string | null = FORM): Request
   });
 }
 
-/** Logs nothing. */
+/** Returns a line of a log, as JSON. */
+function lineOf(level: string, message: string, fields?: object): string {
+  return JSON.stringify(
+    { level, message, ...fields },
+    (_, value) =>
+      value instanceof Error ? { ...value, name: value.name, message: value.message, cause: value.cause } : value,
+  );
+}
+
+const keptOnly = (level: string) => (message: string, fields?: object): void => {
+  if (process.env["TEST_OUTPUTS"] !== undefined) keepOutput("log", `${lineOf(level, message, fields)}\n`);
+};
+
+/** Prints nothing. Where the output of a test run is kept, its lines are. */
 export const quietLogger: Logger = {
   isDebugEnabled: false,
   debug: () => {},
-  info: () => {},
-  warn: () => {},
-  error: () => {},
+  info: keptOnly("info"),
+  warn: keptOnly("warn"),
+  error: keptOnly("error"),
 };
 
 /** Returns a logger that appends each line to `lines`, as JSON. */
 export function recordingLogger(): { readonly logger: Logger; readonly lines: string[] } {
   const lines: string[] = [];
   const line = (level: string) => (message: string, fields?: object): void => {
-    lines.push(
-      JSON.stringify(
-        { level, message, ...fields },
-        (_, value) =>
-          value instanceof Error ? { ...value, name: value.name, message: value.message, cause: value.cause } : value,
-      ),
-    );
+    const text = lineOf(level, message, fields);
+    lines.push(text);
+    keepOutput("log", `${text}\n`);
   };
   return { lines, logger: { debug: line("debug"), info: line("info"), warn: line("warn"), error: line("error") } };
 }

@@ -302,8 +302,13 @@ function letters(mark: string): { readonly plugin: Plugin; readonly put: () => P
       },
     },
     put: async () => {
-      for (let i = 0; i < 3; i++) await host!.outbox.put("dead", { id: `parked:3.0.0:${i}${mark.slice(0, 150)}` });
-      await host!.outbox.put("later", { id: "rollout-paused:3.0.0", notBefore: SCENE_TIME + 90_000 });
+      for (let i = 0; i < 3; i++) {
+        await host!.outbox.put("dead", {
+          id: `parked:3.0.0:${i}${mark.slice(0, 150)}`,
+          channel: i === 2 ? "email" : `telegram${mark.slice(0, 90)}`,
+        });
+      }
+      await host!.outbox.put("later", { id: "rollout-paused:3.0.0", notBefore: SCENE_TIME + 90_000, channel: "slack" });
     },
   };
 }

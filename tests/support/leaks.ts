@@ -24,8 +24,21 @@ export function hasToken(text: string): boolean {
   return FORMS.some((form) => form.test(text));
 }
 
+/** What a token can be a part of, in any of these forms. */
+const WORD = /[\w%+/=-]+/g;
+
+/** Returns a text with each token of the fake replaced. */
+export function withoutTokens(text: string): string {
+  return hasToken(text) ? text.replace(WORD, (word) => hasToken(word) ? "[token]" : word) : text;
+}
+
+/** Returns the lines that have a token of the fake, with the token replaced. */
+export function linesWithToken(text: string): readonly string[] {
+  return hasToken(text) ? text.split("\n").filter(hasToken).map((line) => withoutTokens(line).slice(0, 2000)) : [];
+}
+
 /** Throws if a text has a token of the fake. `what` names the text. */
 export function assertNoToken(what: string, text: string): void {
-  const line = text.split("\n").find(hasToken);
-  assert(line === undefined, `${what} has a token: ${line?.slice(0, 2000)}`);
+  const [line] = linesWithToken(text);
+  assert(line === undefined, `${what} has a token: ${line}`);
 }

@@ -2,6 +2,7 @@
 import { spawn } from "node:child_process";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
+import { keepOutput } from "./kept_output.ts";
 
 /** Arguments of the current runtime before the path of a module. */
 export const runArgs: readonly string[] = "Deno" in globalThis ? ["run", "-A", "--no-check"] : [];
@@ -48,6 +49,7 @@ export function run(file: string, { args = [], env = {}, hasInput = false, on }:
     stream!.setEncoding("utf8");
     stream!.on("data", (text: string) => {
       output += text;
+      keepOutput(`process-${child.pid}`, text);
       wake();
     });
   }

@@ -89,7 +89,8 @@ interface LastMessage {
  *   (`portal_blocked` with `blockedOn`). The texts are fixed: nothing of the notification's title and lines, which are meant
  *   for the vendor, gets to a customer. All other notifications are taken and not sent.
  *
- * A portal gets at most one message an hour; a further one is a `RetryAfterError`. A refused token pair is refreshed, as by any
+ * A customer whose portal was removed or erased meanwhile gets none. A portal gets at most one message an hour; a further one
+ * is a `RetryAfterError`. A refused token pair is refreshed, as by any
  * call. But no answer marks the portal as blocked, and no redirect is followed: that is left to the work of the portal, so that
  * a notification about a portal never causes the next one. Source: Bitrix24, `im.notify.system.add` and "Text Formatting (BB
  * Codes)" (https://apidocs.bitrix24.com/api-reference/chats/notifications/im-notify-system-add.html).
@@ -116,7 +117,7 @@ export function portalMessageChannel(options: OwnPortalOptions | CustomerPortalO
       if (host === undefined) throw new TypeError(`${target.name}: pass the channel to notifications()`);
       const failures: unknown[] = [];
       for (const notice of target.noticesOf(message, id)) {
-        await sendOnce(host, notice, signal).catch((error) => {
+        await sendOnce(host, notice, target.isForCustomer, signal).catch((error) => {
           signal.throwIfAborted();
           failures.push(error);
         });
@@ -129,6 +130,7 @@ export function portalMessageChannel(options: OwnPortalOptions | CustomerPortalO
 /** The name of a channel, and what it sends. */
 interface Target {
   readonly name: string;
+  readonly isForCustomer: boolean;
   readonly noticesOf: (message: NotificationMessage, id: string) => readonly PortalNotice[];
 }
 
@@ -138,6 +140,7 @@ function targetOf(options: OwnPortalOptions | CustomerPortalOptions): Target {
     const { appName, name = "customer" } = options;
     return {
       name,
+      isForCustomer: true,
       noticesOf: (message, id) => {
         const text = customerText(message, oneLine(appName));
         return text === undefined
@@ -150,6 +153,7 @@ function targetOf(options: OwnPortalOptions | CustomerPortalOptions): Target {
   const { memberId, userIds, name = "portal" } = options;
   return {
     name,
+    isForCustomer: false,
     noticesOf: (message, id) => {
       const text = renderText(message, { maxLength: MAX_LENGTH, escape: escapeBbCode, link: (address) => address });
       return [{ memberId, id, text, channel: name, ...(userIds === undefined ? {} : { userIds }) }];
@@ -168,9 +172,22 @@ function customerText(message: NotificationMessage, appName: string): string | u
 }
 
 /** Sends a message to a portal, unless it was sent before, or another one within the hour. */
-async function sendOnce(host: PluginHost, notice: PortalNotice, signal: AbortSignal): Promise<void> {
+async function sendOnce(
+  host: PluginHost,
+  notice: PortalNotice,
+  isForCustomer: boolean,
+  signal: AbortSignal,
+): Promise<void> {
   const { storage, clock } = host;
   const { memberId, id, channel } = notice;
+  // Nothing is to be stored of a portal that was erased meanwhile, and its customer has nothing left to learn.
+  const portal = await host.portal(memberId);
+  if (portal === undefined || portal.state === "uninstalled") {
+    if (isForCustomer) return;
+    throw new NonRetriableError(
+      `${channel}: portal ${memberId} is not ${portal === undefined ? "stored" : "installed"}`,
+    );
+  }
   const key = ["portal", memberId, "message"] as const;
   const last = await storage.get<LastMessage>(key, { signal });
   const isSame = last?.value.id === id;

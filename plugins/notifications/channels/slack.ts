@@ -76,7 +76,9 @@ export function slackChannel(options: SlackOptions): Channel {
     send: async (message, { signal, id }) => {
       const link = (address: string): string => isMarkdown ? markdownLink(address) : escapeSlack(address);
       const text = renderText(message, { maxLength, escape, link, id });
-      const body = JSON.stringify(isMarkdown ? { text } : { text, mrkdwn: false, unfurl_links: false });
+      const body = JSON.stringify(
+        isMarkdown ? { text } : { text, mrkdwn: false, unfurl_links: false, unfurl_media: false },
+      );
       await http.post({ receiver: name, url, body, signal, explain });
     },
   };

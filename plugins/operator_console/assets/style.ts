@@ -84,6 +84,7 @@ main > .card + .card, .columns + .card { margin-top: var(--s4); }
 .tools[role] a:hover, .tabs a:hover { background: var(--sunken); color: var(--ink); }
 .tools[role] a[aria-current], .tabs a[aria-current] { background: var(--accent-soft); color: var(--accent); font-weight: 620; }
 .tabs { font-size: .9375rem; margin-bottom: var(--s4); }
+.card + .tabs { margin-top: var(--s4); }
 .tabs a { padding: .375rem var(--s3); border-radius: .5rem; }
 .lead { display: flex; flex-wrap: wrap; gap: var(--s2); align-items: center; margin-bottom: var(--s3); }
 .version { font-variant-numeric: tabular-nums; font-weight: 550; }

@@ -3,14 +3,27 @@ import type { OutboxMessage, OutboxPage } from "../../../mod.ts";
 import { actionLink, actions, empty, shortened } from "../cards.ts";
 import { pager, table } from "../elements.ts";
 import { type Html, markup } from "../html.ts";
+import { channelsCard, channelText, type OutboxChannels, readChannels } from "../outbox_channels.ts";
 import { type AnyPage, page, type PageContext } from "../page.ts";
 
-export const OUTBOX: AnyPage = page<OutboxPage>({
+/** What the page shows. */
+interface OutboxView {
+  readonly messages: OutboxPage;
+  readonly channels: OutboxChannels;
+}
+
+export const OUTBOX: AnyPage = page<OutboxView>({
   path: "/outbox",
   nav: "outbox.title",
   title: (_, { t }) => t("outbox.title"),
-  load: (call, { query }) => call("listOutbox", { query: { state: "waiting", limit: 25, ...query } }),
-  render: ({ items, next }, ctx) => {
+  load: async (call, { query }) => {
+    const [messages, channels] = await Promise.all([
+      call("listOutbox", { query: { state: "waiting", limit: 25, ...query } }),
+      readChannels(call),
+    ]);
+    return { messages, channels };
+  },
+  render: ({ messages: { items, next }, channels }, ctx) => {
     const { t, params: { query } } = ctx;
     const state = query.state === "dead" ? "dead" : "waiting";
     const tab = (name: "waiting" | "dead"): Html =>
@@ -18,7 +31,8 @@ export const OUTBOX: AnyPage = page<OutboxPage>({
         t(`outbox.${name}`)
       }</a>`;
     const plugins = [...new Set(items.map(({ plugin }) => plugin))];
-    return markup`<p class="tabs" role="group" aria-label="${t("parts.state")}">${tab("waiting")}${tab("dead")}</p>
+    return markup`${channelsCard(ctx, channels)}
+<p class="tabs" role="group" aria-label="${t("parts.state")}">${tab("waiting")}${tab("dead")}</p>
 ${
       state === "dead"
         ? actions(
@@ -39,7 +53,7 @@ function rows(ctx: PageContext, items: readonly OutboxMessage[]): Html {
     isCards: true,
     columns: [
       { head: t("outbox.message"), cell: ({ id }) => markup`<code class="member">${id}</code>` },
-      { head: t("outbox.channel"), cell: ({ plugin }) => plugin },
+      { head: t("outbox.channel"), cell: channelText },
       { head: t("outbox.put"), cell: ({ putAt }) => ctx.time(putAt) },
       { head: t("parts.attempts"), isNumber: true, cell: ({ attempts }) => number(attempts) },
       {

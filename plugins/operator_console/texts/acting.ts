@@ -54,6 +54,7 @@ export const ACTING_TEXTS = {
   "acting.field.version": { en: "Version", ru: "Версия" },
   "acting.field.upgradeId": { en: "Upgrade", ru: "Обновление" },
   "acting.field.plugin": { en: "Plugin", ru: "Плагин" },
+  "acting.field.channel": { en: "Channel", ru: "Канал" },
   "acting.field.action": { en: "Action", ru: "Действие" },
   "acting.field.retryParked": { en: "Also retry its parked portals", ru: "Также повторить её остановленные порталы" },
   "acting.field.kinds": { en: "Kinds of notifications", ru: "Виды уведомлений" },

@@ -4,42 +4,20 @@
  * both, for many portals.
  *
  *     telemetry_child.ts receive|work|upgrade <file of SQLite>
- *
- * On Deno, its exporter is set up by the environment. On Node, this module sets up the SDK.
  */
 import { createApp } from "@b24/onappupdate";
+import { applicationToken } from "@b24/onappupdate/application-token";
 import { fileStorage } from "@b24/onappupdate/file-storage";
 import { rest } from "@b24/onappupdate/rest";
 import { telemetry } from "@b24/onappupdate/telemetry";
 import { fakeBitrix24 } from "@b24/onappupdate/testing";
-import { metrics } from "@opentelemetry/api";
 import process from "node:process";
-import { CLIENT_ID, MEMBER_ID, post, trustAll } from "../../support/app.ts";
+import { CLIENT_ID, MEMBER_ID, post } from "../../support/app.ts";
+import { setUpExporter } from "../../support/otlp.ts";
 
 const [, , part, path = ""] = process.argv;
 
-/** Sets up the SDK, and returns a function that exports everything. */
-async function setUpSdk(): Promise<() => Promise<void>> {
-  const { OTLPTraceExporter } = await import("@opentelemetry/exporter-trace-otlp-http");
-  const { OTLPMetricExporter } = await import("@opentelemetry/exporter-metrics-otlp-http");
-  const { MeterProvider, PeriodicExportingMetricReader } = await import("@opentelemetry/sdk-metrics");
-  const { BatchSpanProcessor, NodeTracerProvider } = await import("@opentelemetry/sdk-trace-node");
-  const traces = new NodeTracerProvider({ spanProcessors: [new BatchSpanProcessor(new OTLPTraceExporter())] });
-  traces.register();
-  const reader = new PeriodicExportingMetricReader({
-    exporter: new OTLPMetricExporter(),
-    exportIntervalMillis: 500,
-    exportTimeoutMillis: 400,
-  });
-  const meters = new MeterProvider({ readers: [reader] });
-  metrics.setGlobalMeterProvider(meters);
-  return async () => {
-    await traces.shutdown();
-    await meters.shutdown();
-  };
-}
-
-const shutDown = "Deno" in globalThis ? undefined : await setUpSdk();
+const shutDown = await setUpExporter();
 // Both processes make the same tokens.
 const bitrix24 = fakeBitrix24({ clientId: CLIENT_ID });
 const portal = bitrix24.portal({ memberId: MEMBER_ID });
@@ -51,7 +29,7 @@ const app = createApp({
   limits: { leaseMs: 2000 },
 })
   .use(telemetry())
-  .use(trustAll)
+  .use(applicationToken())
   .use(rest())
   .upgrade("3", async ({ step, b24, log }) => {
     await step("one", async () => {
@@ -67,13 +45,22 @@ if (part === "receive") {
   await app.admin.pause(note);
   await app.fetch(post(portal.update(3)));
 } else if (part === "work") {
+  // The fake of this process must agree: it is asked whether the version of the update is true.
   portal.update(3);
+  // On Node, a listener of a signal does not keep the process alive.
+  const timer = setInterval(() => {}, 1000);
+  const stopped = new Promise<void>((resolve) => process.once("SIGTERM", () => resolve()));
   await app.start();
   await app.admin.resume(note);
-  while ((await app.portal(MEMBER_ID))?.version !== "3.0.0") await app.tick();
+  while ((await app.portal(MEMBER_ID))?.version !== "3.0.0") {
+    await app.tick();
+    // SQLite is synchronous on Node: without a pause, ticks that find nothing would leave no time for timers and sockets.
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
   console.log(`version ${(await app.portal(MEMBER_ID))?.version}`);
   // Gauges are exported at intervals.
-  await new Promise<void>((resolve) => process.once("SIGTERM", () => resolve()));
+  await stopped;
+  clearInterval(timer);
 } else {
   const portals = Array.from({ length: 50 }, (_, n) => bitrix24.portal({ memberId: n.toString(16).padStart(32, "5") }));
   for (const one of portals) {
@@ -92,4 +79,4 @@ if (part === "receive") {
   process.kill(process.pid, "SIGKILL");
 }
 await app.close();
-await shutDown?.();
+await shutDown();

@@ -5,6 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type Collector, startCollector } from "../../support/collector.ts";
 import { assertNoToken } from "../../support/leaks.ts";
+import { exportsTo } from "../../support/otlp.ts";
 import { run } from "../../support/process.ts";
 import { describe, it } from "../../support/test.ts";
 import { until } from "../../support/until.ts";
@@ -24,14 +25,13 @@ async function inFolder(test: (path: string) => Promise<void>): Promise<void> {
 async function runPart(part: string, path: string, { endpoint }: Collector, isOver?: () => boolean): Promise<string> {
   const child = run(CHILD, {
     args: [part, path],
-    env: {
-      ...{ OTEL_DENO: "true", OTEL_EXPORTER_OTLP_PROTOCOL: "http/json", OTEL_EXPORTER_OTLP_ENDPOINT: endpoint },
-      OTEL_METRIC_EXPORT_INTERVAL: "500",
-    },
+    env: exportsTo(endpoint),
   });
   if (isOver !== undefined) {
     await child.printed(/^version/m);
-    await until(`${part} to export what is awaited`, isOver);
+    const ended = child.exited.then(() => assert.fail(`${part} has ended by itself:\n${child.output()}`));
+    await Promise.race([until(`${part} to export what is awaited`, isOver), ended]);
+    ended.catch(() => {});
     child.stop();
   }
   assert.equal(await child.exited, part === "upgrade" ? null : 0, child.output());

@@ -311,6 +311,7 @@ describe("operating commands", () => {
       "set-target X --yes --reason x": /wanted --to VERSION/,
       "pause --reason x": /needs --yes/,
       "outbox retry --yes --reason x": /wanted --plugin/,
+      "outbox --channel telegram": /--id and --channel are for retry/,
       "silences --kind portal_parked": /--for are for silences add/,
       "silences remove --yes --reason x": /wanted silences, silences add, or silences remove ID/,
       "silences add --kind a --yes --reason x": /wanted --for TIME/,

@@ -182,6 +182,38 @@ describe("the outbox", () => {
     await made.app.close();
   });
 
+  it("keeps the channel of a message, and retries the dead letters of one channel", async () => {
+    const made = await setUp({ handler: { retry: { maxAttempts: 1 } } });
+    made.behavior = () => {
+      throw new Error("no chat");
+    };
+    for (const [id, channel] of [["1", "room"], ["2", "room"], ["3", "hall"]] as const) {
+      await made.outbox.put(`to ${channel}`, { id, channel });
+    }
+    await made.outbox.put("to nobody in particular", { id: "4" });
+    const channelsOf = async (state: "waiting" | "dead"): Promise<readonly unknown[]> =>
+      (await made.app.admin.outbox.list({ state })).items.map(({ id, channel }) => [id, channel]);
+    const all = [["1", "room"], ["2", "room"], ["3", "hall"], ["4", undefined]];
+    assert.deepEqual(await channelsOf("waiting"), all);
+    await made.tick();
+    assert.deepEqual(await channelsOf("dead"), all);
+    made.behavior = () => {
+      throw new RetryAfterError(HOUR);
+    };
+    const retry = (letters: object): Promise<number> =>
+      made.app.admin.outbox.retry({ plugin: "chat", ...letters }, OPERATOR);
+    assert.equal(await retry({ channel: "cellar" }), 0);
+    assert.equal(await retry({ id: "3", channel: "room" }), 0);
+    assert.equal(await retry({ channel: "room" }), 2);
+    await made.elapse(0);
+    assert.deepEqual(await channelsOf("waiting"), all.slice(0, 2), "after a retry, too");
+    assert.deepEqual(await channelsOf("dead"), all.slice(2));
+    const { items: [entry] } = await made.app.admin.audit({ action: "outbox.retry", limit: 1 });
+    assert.equal(entry?.details?.plugin, "chat");
+    assert.equal(await retry({}), 2);
+    await made.app.close();
+  });
+
   it("gives up at once after a NonRetriableError, and never after a RetryAfterError", async () => {
     const made = await setUp({ handler: { retry: { maxAttempts: 1 } } });
     made.behavior = (message) => {
@@ -369,6 +401,10 @@ describe("the outbox", () => {
         'cannot store undefined under ["outbox","message"], wanted a value that JSON can represent',
       ],
       [() => made.outbox.put("x", { id: "" }), `${action} with id "", wanted a string of 1 to 200 characters`],
+      [
+        () => made.outbox.put("x", { channel: "" }),
+        `${action} with channel "", wanted a string of 1 to 100 characters`,
+      ],
       [() => made.outbox.put("x", { notBefore: NaN }), `${action} with notBefore NaN, wanted a number from 0`],
       [
         () => made.app.admin.outbox.list({ state: "no" as "dead" }),

@@ -231,6 +231,32 @@ describe("createTracer()", () => {
     });
   }
 
+  it("does the work once if run() and detach() call it late or twice, and takes note of what they reject with", async () => {
+    const late = async (work: () => unknown): Promise<never> => {
+      await Promise.resolve();
+      work();
+      throw new Error("broken");
+    };
+    const twice = (work: () => unknown): unknown => [work(), work()];
+    for (const call of [late, twice] as unknown as readonly Tracing["detach"][]) {
+      const { logger, lines } = recordingLogger();
+      const begin: Tracing["begin"] = () => ({ run: call, end: () => {} });
+      const { plugin } = recordingPlugin({ begin, detach: call });
+      const { trace, detach } = createTracer([plugin], logger);
+      let runs = 0;
+      assert.equal(await trace(work, () => Promise.resolve(++runs)), 1);
+      assert.equal(detach(() => ++runs), 2);
+      assert.throws(() =>
+        detach(() => {
+          runs++;
+          throw new Error("of the work");
+        }), { message: "of the work" });
+      await new Promise((resolve) => setTimeout(resolve));
+      assert.equal(runs, 3);
+      assert.equal(lines.length, (call as unknown) === late ? 1 : 0);
+    }
+  });
+
   it("stores no context that is longer than 256 characters", () => {
     const contextOf = (text: string): string | undefined =>
       createTracer([recordingPlugin({ context: () => text }).plugin], quietLogger).context();

@@ -74,9 +74,12 @@ describe("a channel that fails", () => {
     assert.deepEqual(made.sent[1]!.message.lines, ["1 × channel chat: cannot post"]);
     assert.equal(made.sent[0]!.id.endsWith(".chat.fallback"), true);
     const { items } = await made.app.admin.outbox.list({ state: "dead" });
-    assert.deepEqual(items.map(({ error, attempts }) => [error, attempts]), [["channel chat: cannot post", 2]]);
+    assert.deepEqual(items.map(({ error, attempts, channel }) => [error, attempts, channel]), [
+      ["channel chat: cannot post", 2, "chat"],
+    ]);
     isDown = false;
-    assert.equal(await made.app.admin.outbox.retry({ plugin: "notifications" }, OPERATOR), 1);
+    assert.equal(await made.app.admin.outbox.retry({ plugin: "notifications", channel: "mail" }, OPERATOR), 0);
+    assert.equal(await made.app.admin.outbox.retry({ plugin: "notifications", channel: "chat" }, OPERATOR), 1);
     await made.time.elapse(10 * MINUTE);
     assert.deepEqual(made.news(), [PARKED, "log: resolved Channel chat has no undelivered messages"]);
     assert.equal(made.sent[2]!.id, items[0]!.id);

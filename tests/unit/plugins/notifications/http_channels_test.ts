@@ -249,6 +249,7 @@ describe("slackChannel() messages", () => {
         "https://ops.example.com/a_b_c?d=1&amp;e=2\nID: n-1",
       mrkdwn: false,
       unfurl_links: false,
+      unfurl_media: false,
     });
   });
 

@@ -7,10 +7,12 @@ import {
   type Plugin,
   type Portal,
   RetryAfterError,
+  type Storage,
 } from "@b24/onappupdate";
 import { applicationToken } from "@b24/onappupdate/application-token";
 import { type Channel, notifications, portalMessageChannel } from "@b24/onappupdate/notifications";
 import { fakeBitrix24, type FakePortal } from "@b24/onappupdate/testing";
+import { OPERATOR } from "../../../support/operator.ts";
 import { none } from "../../../support/refusals.ts";
 import { checkDeadline, describe, it } from "../../../support/test.ts";
 import { everythingOf, leaky, notification, NOW, send, thrownBy } from "./_channel.ts";
@@ -25,6 +27,7 @@ interface World {
   readonly got: Readonly<Record<string, unknown>>[];
   readonly portal: (memberId?: string) => Promise<Portal | undefined>;
   readonly app: App;
+  readonly storage: Storage;
   now: number;
 }
 
@@ -36,10 +39,11 @@ async function withChannel(
 ): Promise<void> {
   const keys = { clientId: "app.5f3a", clientSecret: "secret" };
   const clock = (): number => world.now;
+  const storage = memoryStorage({ clock });
   const bitrix24 = fakeBitrix24({ ...keys, clock, handler: (request) => app.fetch(request) });
   const logger = { debug: none, info: ignore, warn: ignore, error: ignore, isDebugEnabled: false };
   const app = createApp({
-    ...{ ...keys, storage: memoryStorage(), clock, logger, fetch: bitrix24.fetch },
+    ...{ ...keys, storage, clock, logger, fetch: bitrix24.fetch },
     ...{ acknowledge: "handled", checks: false, tickEveryMs: false },
   }).use(applicationToken()).use(notifier).upgrade("3", () => {});
   const newPortal = (memberId: string): FakePortal => bitrix24.portal({ memberId, scope: ["crm", "im", "user_brief"] });
@@ -48,6 +52,7 @@ async function withChannel(
     got: [],
     portal: (memberId = OWN) => app.portal(memberId),
     app,
+    storage,
     now: NOW,
   };
   try {
@@ -169,16 +174,25 @@ describe("portalMessageChannel()", () => {
 
   it("sends to the other portals if one fails", async () => {
     const channel = portalMessageChannel({ ofCustomer: true, appName: "Deals" });
-    await withChannel(channel, async ({ portals: [own], got }) => {
-      const portals = { shown: [{ memberId: OWN }, { memberId: OTHER }, { memberId: "unknown" }], total: 3 };
+    await withChannel(channel, async (world) => {
+      const { portals: [own, other], got } = world;
+      const portals = { shown: [{ memberId: OWN }, { memberId: OTHER }], total: 2 };
       own.fail("INTERNAL_SERVER_ERROR", { method: METHOD });
       const message = notification({ kind: "portal_upgraded", portals });
       const error = await thrownBy(() => send(channel, message));
       assert.equal(error.message, `customer: portal ${OWN} answered 500 INTERNAL_SERVER_ERROR`);
       assert.equal(got.length, 1);
-      // Only what is left is sent again, and what cannot be sent is final once it is all that is left.
-      assert.ok(await thrownBy(() => send(channel, message)) instanceof NonRetriableError);
+      // Only what is left is sent again.
+      await send(channel, message);
       assert.equal(got.length, 2);
+      // What cannot be sent is final once it is all that is left.
+      world.now += 3_600_000;
+      other.user(1, { admin: false });
+      own.fail("INTERNAL_SERVER_ERROR", { method: METHOD });
+      const again = () => send(channel, message, "n-2");
+      assert.match((await thrownBy(again)).message, /INTERNAL_SERVER_ERROR$/);
+      assert.ok(await thrownBy(again) instanceof NonRetriableError);
+      assert.equal(got.length, 3);
     });
   });
 
@@ -240,6 +254,26 @@ describe("portalMessageChannel()", () => {
       const error = await thrownBy(() => send(channel));
       assert.ok(error instanceof NonRetriableError);
       assert.equal(error.message, `portal: portal ${OWN} has no administrator's token`);
+    });
+  });
+
+  it("tells the customer of a portal that was erased meanwhile nothing, and stores nothing of it", async () => {
+    const channel = portalMessageChannel({ ofCustomer: true, appName: "Deals" });
+    await withChannel(channel, async (world) => {
+      await world.app.admin.forget(OWN, OPERATOR);
+      const portals = { shown: [{ memberId: OWN }, { memberId: "c445" }, { memberId: OTHER }], total: 3 };
+      await send(channel, notification({ kind: "portal_upgraded", portals }));
+      assert.equal(world.got.length, 1);
+      assert.deepEqual(await world.app.admin.outbox.list({ state: "dead" }), { items: [] });
+      const keys = await Array.fromAsync(world.storage.list(["plugin", "notifications"]), ({ key }) => key.join("/"));
+      assert.deepEqual(keys, [`plugin/notifications/portal/${OTHER}/message`]);
+    });
+    const own = portalMessageChannel({ memberId: OWN });
+    await withChannel(own, async (world) => {
+      await world.app.admin.forget(OWN, OPERATOR);
+      const error = await thrownBy(() => send(own));
+      assert.ok(error instanceof NonRetriableError);
+      assert.equal(error.message, `portal: portal ${OWN} is not installed`);
     });
   });
 

@@ -37,7 +37,7 @@ describe("renderText()", () => {
   it("makes one line of each line, without control characters and marks of direction", () => {
     const text = renderText(notification({
       title: "a\r\nBcc: x@example.com",
-      lines: ["b\u001b[2Jc", "d\u2028e", "f\u202eg", "lone \ud800 surrogate"],
+      lines: ["b\u001b[2Jc", "d\u2028e", "f\u202e\u061cg", "lone \ud800 surrogate"],
       portals: { shown: [{ memberId: "a\n223", domain: "one\u0000.example" }], total: 1 },
     }));
     assert.deepEqual(text.split("\n"), [

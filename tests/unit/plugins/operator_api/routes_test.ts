@@ -271,13 +271,31 @@ describe("operatorApi() routes", () => {
     app.use({
       name: "telegram",
       outbox: { deliver: () => Promise.reject(new Error("down")), retry: { maxAttempts: 1 } },
-      setup: (host) => void (put = () => host.outbox.put({ secret: "of a customer" }, { id: "m1" })),
+      setup: (host) => void (put = () => host.outbox.put({ secret: "of a customer" }, { id: "m1", channel: "bot" })),
     });
     await app.setUp();
     await put();
     const { body } = await call("GET /outbox?state=waiting");
-    assert.deepEqual(body.items.map(({ plugin, id }: Record<string, string>) => [plugin, id]), [["telegram", "m1"]]);
+    assert.deepEqual(
+      body.items.map(({ plugin, id, channel }: Record<string, string>) => [plugin, id, channel]),
+      [["telegram", "m1", "bot"]],
+    );
     assert.ok(!JSON.stringify(body).includes("customer"), JSON.stringify(body));
+    await app.start();
+    await app.tick();
+    await app.settled();
+    const retried = async (channel: string): Promise<unknown> =>
+      (await call("POST /outbox/retry", { plugin: "telegram", channel, reason: "again" })).body;
+    assert.deepEqual(await retried("mail"), { count: 0 });
+    assert.deepEqual(await retried("bot"), { count: 1 });
+    const { body: { items } } = await call("GET /audit?action=outbox.retry");
+    assert.deepEqual(
+      items.map(({ details }: { details: object }) => details).map((one: object) => JSON.stringify(one)).sort(),
+      [
+        JSON.stringify({ plugin: "telegram", channel: "bot" }),
+        JSON.stringify({ plugin: "telegram", channel: "mail" }),
+      ],
+    );
     await app.close();
   });
 

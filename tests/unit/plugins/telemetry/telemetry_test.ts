@@ -108,6 +108,32 @@ describe("telemetry()", () => {
     await app.close();
   });
 
+  it("makes one span of a rollback, with the calls of its steps in it", async () => {
+    const { app, portal, send } = await traced((app) => {
+      app.upgrade("3", async ({ step, b24 }) => {
+        await step("one", () => 1, { undo: async () => void await b24.call("crm.deal.list") });
+      });
+    });
+    const note = { by: "test", reason: "telemetry" };
+    await send(portal.update(3));
+    await app.settled();
+    sdk.reset();
+    portal.fail("ACCESS_DENIED", { method: "crm.deal.list" });
+    await assert.rejects(app.admin.rollback(MEMBER_ID, note));
+    portal.answer("crm.deal.list", () => []);
+    await app.admin.rollback(MEMBER_ID, note);
+    const rollbacks = named("b24.rollback");
+    const attributes = { "b24.member_id": MEMBER_ID, "b24.version.from": "3.0.0", "b24.version.to": "2.0.0" };
+    assert.deepEqual(rollbacks.map(({ attributes }) => attributes), [
+      { ...attributes, "b24.outcome": "failed", "error.type": "bitrix24", "b24.error.code": "ACCESS_DENIED" },
+      { ...attributes, "b24.outcome": "finished" },
+    ]);
+    assert.deepEqual(named("POST crm.deal.list").map(pathOf), [
+      ...["b24.rollback > POST crm.deal.list", "b24.rollback > POST crm.deal.list"],
+    ]);
+    await app.close();
+  });
+
   it("records errors without tokens, with the code of an error of this package", async () => {
     const secret = "3a0f7d66007e2a1c";
     const { app, portal, send } = await traced((app) => {
