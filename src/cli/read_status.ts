@@ -1,12 +1,18 @@
 /** The state of all portals of an app. */
 import type { Pause } from "../plugin/admin.ts";
 import type { AppHealth } from "../plugin/app_health.ts";
+import type { StuckGroup } from "../plugin/admin_pages.ts";
 import type { RolloutStatus } from "../plugin/rollout.ts";
 import type { PortalCount } from "../portal/totals.ts";
 import type { OperatorClient } from "./operator_client.ts";
 import { COUNTED_STATES } from "./portal_filter.ts";
 import type { Rate } from "./rate.ts";
-import { type ReasonGroup, reasonsOf } from "./reasons.ts";
+
+/** Portals with one cause. */
+export type ReasonGroup = Omit<StuckGroup, "status">;
+
+/** Maximum number of causes that are read: a page of the operator API. */
+const MAX_GROUPS = 100;
 
 /** The state of all portals of an app. */
 export interface Status {
@@ -17,7 +23,7 @@ export interface Status {
   readonly pause?: Pause;
   /** The rollout of the highest version that is not aborted; absent if there is none. */
   readonly rollout?: RolloutStatus;
-  /** Portals by what stops them, the most frequent first. */
+  /** Portals by what stops them, the most frequent first, of the 100 most frequent causes. */
   readonly parked: readonly ReasonGroup[];
   readonly blocked: readonly ReasonGroup[];
   /** Events that wait for their verification, if no portal is known. */
@@ -28,16 +34,16 @@ export interface Status {
 
 /** Reads it. `at` is the present time. */
 export async function readStatus(client: OperatorClient, at: number): Promise<Status> {
-  const [{ items: counts }, { pause }, { rollout }] = await Promise.all([
+  const [{ items: counts }, { pause }, { rollout }, { items: stuck }] = await Promise.all([
     client.get<{ readonly items: readonly PortalCount[] }>("/counts"),
     client.get<{ readonly pause?: Pause }>("/pause"),
     client.get<{ readonly rollout?: RolloutStatus }>("/rollout"),
+    client.get<{ readonly items: readonly StuckGroup[] }>("/stuck", { limit: MAX_GROUPS }),
   ]);
   const totals = Object.fromEntries(COUNTED_STATES.map((state) => [state, 0])) as Record<PortalCount["status"], number>;
   for (const { status, count } of counts) totals[status] += count;
-  const [parked, blocked] = await Promise.all(
-    (["parked", "blocked"] as const).map((state) => reasonsOf(client, state)),
-  );
+  const groupsOf = (state: StuckGroup["status"]): readonly ReasonGroup[] =>
+    stuck.filter(({ status }) => status === state).map(({ status: _, ...group }) => group);
   const health = counts.length === 0 ? await client.get<Pick<AppHealth, "unverified">>("/health") : undefined;
   return {
     app: client.name,
@@ -47,7 +53,7 @@ export async function readStatus(client: OperatorClient, at: number): Promise<St
     ...health !== undefined && { unverified: health.unverified.events },
     ...pause !== undefined && { pause },
     ...rollout !== undefined && { rollout },
-    parked: parked!,
-    blocked: blocked!,
+    parked: groupsOf("parked"),
+    blocked: groupsOf("blocked"),
   };
 }

@@ -3,8 +3,7 @@ import type { PortalCount } from "../portal/totals.ts";
 import { compareVersions } from "../version.ts";
 import { COUNTED_STATES } from "./portal_filter.ts";
 import { placeOf, stateCell, styleOf } from "./portal_text.ts";
-import type { ReasonGroup } from "./reasons.ts";
-import type { Status } from "./read_status.ts";
+import type { ReasonGroup, Status } from "./read_status.ts";
 import { isStopped, rolloutLine } from "./rollout_text.ts";
 import type { Output } from "./terminal.ts";
 import { bar, counted, duration, painter, safe, table, time, wrapped } from "./text.ts";
@@ -84,17 +83,26 @@ function groupLines(title: string, groups: readonly ReasonGroup[], output: Outpu
   if (groups.length === 0) return [];
   const paint = painter(output);
   const lines = ["", paint("bold", title)];
-  for (const { count, message, fingerprint, blockedOn, example, ...failure } of groups.slice(0, MAX_GROUPS)) {
-    const text = `${blockedOn ?? placeOf(failure)}: ${message}`;
+  for (const group of groups.slice(0, MAX_GROUPS)) {
+    const { count, fingerprint, blockedOn, example } = group;
+    const text = `${blockedOn ?? placeOf(group)}: ${messageOf(group)}`;
     const [first = "", ...more] = wrapped(text, output.isTerminal ? output.columns - INDENT.length : Infinity).split(
       "\n",
     );
     lines.push(`${number(count).padStart(INDENT.length - 2)}  ${first}`, ...more.map((line) => INDENT + line));
-    const error = fingerprint === undefined ? "" : `--error ${fingerprint}, `;
-    lines.push(paint("dim", safe(`${INDENT}${error}such as ${example.domain}`)));
+    const details = [
+      ...(fingerprint === undefined ? [] : [`--error ${fingerprint}`]),
+      ...(example === undefined ? [] : [`such as ${example.domain}`]),
+    ];
+    if (details.length > 0) lines.push(paint("dim", safe(`${INDENT}${details.join(", ")}`)));
   }
   if (groups.length > MAX_GROUPS) lines.push(`${INDENT}and ${groups.length - MAX_GROUPS} other reasons: see --json`);
   return lines;
+}
+
+function messageOf({ message, example }: ReasonGroup): string {
+  if (message !== undefined) return message;
+  return example === undefined ? "its portals have gone on meanwhile" : "the handlers of an event have failed";
 }
 
 function number(value: number): string {

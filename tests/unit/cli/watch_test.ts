@@ -48,6 +48,57 @@ async function watch(
   });
 }
 
+describe("onappupdate status", () => {
+  test("shows the largest causes from kept totals, and reads no list of portals", async () => {
+    const example = { memberId: "a".repeat(32), domain: "acme.bitrix24.com" };
+    const causes = [
+      {
+        status: "parked",
+        count: 12_000,
+        fingerprint: "f1",
+        upgradeId: "3",
+        step: "convert",
+        message: "no list",
+        example,
+      },
+      { status: "upgrading", count: 900, fingerprint: "f2", upgradeId: "3", message: "busy", example },
+      { status: "blocked", count: 30, blockedOn: "payment", message: "the paid period is over", example },
+      { status: "parked", count: 2, example },
+      { status: "parked", count: 1, fingerprint: "f3" },
+    ];
+    const answers: Readonly<Record<string, object>> = {
+      "/counts": { items: [{ version: "2.0.0", status: "parked", count: 12_003 }] },
+      "/stuck?limit=100": { items: causes },
+      ...{ "/pause": {}, "/rollout": {} },
+    };
+    const asked: string[] = [];
+    const { code, out } = await cli(["status", "--url", "https://ops.example"], {
+      env: { ONAPPUPDATE_TOKEN: "t".repeat(43) },
+      fetch: (url) => {
+        const { pathname, search } = new URL(url);
+        const path = pathname.replace("/api/v1", "") + search;
+        asked.push(path);
+        return Promise.resolve(Response.json(answers[path] ?? {}));
+      },
+    });
+    assert.deepEqual(asked.toSorted(), Object.keys(answers).toSorted());
+    assert.equal(code, 0);
+    const [, parked, blocked] = /^Parked: .*\n([^]*?)\n\nBlocked: .*\n([^]*)$/m.exec(out)!;
+    assert.equal(
+      parked,
+      [
+        ' 12,000  upgrade 3, step "convert": no list',
+        "         --error f1, such as acme.bitrix24.com",
+        "      2  before an upgrade: the handlers of an event have failed",
+        "         such as acme.bitrix24.com",
+        "      1  before an upgrade: its portals have gone on meanwhile",
+        "         --error f3",
+      ].join("\n"),
+    );
+    assert.equal(blocked, "     30  payment: the paid period is over\n         such as acme.bitrix24.com\n");
+  });
+});
+
 describe("onappupdate status --watch", () => {
   test("shows the rate and the remaining time, until Ctrl+C", async () => {
     const { code, out, err } = await watch([], rollout(), 3);
