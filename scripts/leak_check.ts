@@ -21,7 +21,7 @@ export async function checkLeaks(
     const kept = readdirSync(folder).map((file) => readFileSync(join(folder, file), "utf8"));
     const lines = [run.output, ...kept].flatMap(linesWithToken);
     if (lines.length === 0) return { ...run, passed: [...run.passed, LEAK_TEST] };
-    const report = [`${lines.length} lines with a token:`, ...lines.slice(0, 20)].join("\n");
+    const report = [`lines with a token: ${lines.length}`, ...lines.slice(0, 20)].join("\n");
     return { ...run, output: `${withoutTokens(run.output)}\n${report}\n`, failed: [...run.failed, LEAK_TEST] };
   } finally {
     rmSync(folder, { recursive: true, force: true });

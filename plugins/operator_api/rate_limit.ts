@@ -15,7 +15,7 @@ export function createRateLimit({ clock }: { readonly clock: () => number }): Ra
     const now = clock();
     const key = JSON.stringify([name, id]);
     const last = counted.get(key);
-    const hour = last !== undefined && now - last.since < HOUR_MS ? last : { since: now, count: 0 };
+    const hour = last !== undefined && Math.abs(now - last.since) < HOUR_MS ? last : { since: now, count: 0 };
     counted.set(key, hour);
     if (++hour.count <= maxPerHour) return;
     const seconds = Math.ceil((hour.since + HOUR_MS - now) / 1000);

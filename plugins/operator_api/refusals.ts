@@ -41,7 +41,7 @@ export function createRefusals({ app, logger, clock }: RefusalsOptions): Refusal
     unauthorized: () => {
       unauthorized.count++;
       const now = clock();
-      if (now - unauthorized.since < MINUTE_MS) return;
+      if (Math.abs(now - unauthorized.since) < MINUTE_MS) return;
       const { count } = unauthorized;
       unauthorized = { since: now, count: 0 };
       logger.warn("operator API refused requests without a known token", { event: "operator.unauthorized", count });
@@ -49,7 +49,9 @@ export function createRefusals({ app, logger, clock }: RefusalsOptions): Refusal
     forbidden: async ({ operator: { name: by }, route: { id, action }, reason, memberId, details, refusal }) => {
       const now = clock();
       const window = forbidden.get(by);
-      const current = window !== undefined && now - window.since < MINUTE_MS ? window : { since: now, count: 0 };
+      const current = window !== undefined && Math.abs(now - window.since) < MINUTE_MS
+        ? window
+        : { since: now, count: 0 };
       forbidden.set(by, current);
       if (++current.count > MAX_A_MINUTE) return;
       const fields = { by, ...(memberId !== undefined && { memberId }) };

@@ -98,8 +98,9 @@ export function createLive(parts: LiveParts): Live {
   }
 
   async function check(stream: Stream): Promise<void> {
-    if (clock() - stream.openedAt >= MAX_STREAM_MS) return end(stream);
-    if (clock() - stream.checkedAt < CHECK_EVERY_MS || stream.isBeingChecked) return;
+    // A clock that was put back must not put the check off.
+    if (Math.abs(clock() - stream.openedAt) >= MAX_STREAM_MS) return end(stream);
+    if (Math.abs(clock() - stream.checkedAt) < CHECK_EVERY_MS || stream.isBeingChecked) return;
     stream.checkedAt = clock();
     stream.isBeingChecked = true;
     try {
@@ -128,7 +129,7 @@ export function createLive(parts: LiveParts): Live {
       return;
     }
     for (const stream of streams) stream.sent.delete("outage");
-    for (const stream of streams) if (clock() - stream.sentAt >= BEAT_EVERY_MS) send(stream, ":\n\n");
+    for (const stream of streams) if (Math.abs(clock() - stream.sentAt) >= BEAT_EVERY_MS) send(stream, ":\n\n");
   }
 
   return {

@@ -9,6 +9,9 @@ export const MAX_IDLE_MS = 3_600_000;
 /** Uses within this time are stored as one. */
 const TOUCH_MS = 60_000;
 
+/** Difference (ms) of the clocks of two processes. A later session is of a clock that was put back: it would last too long. */
+const MAX_CLOCK_DIFFERENCE_MS = 5 * 60_000;
+
 /** A session as it is stored under `["session", <digest of its token>]`. */
 interface StoredSession {
   readonly name: string;
@@ -42,6 +45,7 @@ export function createSessions({ storage, clock }: SessionsParts): Sessions {
     "session",
     createHash("sha256").update(token).digest("hex"),
   ];
+  const isFuture = ({ seenAt }: StoredSession): boolean => seenAt > clock() + MAX_CLOCK_DIFFERENCE_MS;
   const ttlOf = ({ createdAt, seenAt }: StoredSession): number =>
     Math.min(createdAt + MAX_AGE_MS, seenAt + MAX_IDLE_MS) - clock();
   return {
@@ -54,7 +58,7 @@ export function createSessions({ storage, clock }: SessionsParts): Sessions {
     find: async (token, isUse) => {
       if (!TOKEN.test(token)) return undefined;
       const entry = await storage().get<StoredSession>(keyOf(token));
-      if (entry === null || ttlOf(entry.value) <= 0) return undefined;
+      if (entry === null || ttlOf(entry.value) <= 0 || isFuture(entry.value)) return undefined;
       if (isUse && clock() - entry.value.seenAt >= TOUCH_MS) {
         const session = { ...entry.value, seenAt: clock() };
         // Without the condition, it would come back after a log-out.

@@ -63,7 +63,8 @@ export function createSignIn(parts: SignInParts): Guard {
       return visitor;
     } catch (error) {
       const known = remembered.get(token);
-      const isBelieved = error instanceof StorageError && known !== undefined && clock() - known.at < BELIEVED_MS;
+      const isBelieved = error instanceof StorageError && known !== undefined &&
+        Math.abs(clock() - known.at) < BELIEVED_MS;
       if (!isBelieved) throw error;
       return { operator: known.operator, isLastKnown: true };
     }

@@ -99,7 +99,10 @@ describe("operatorApi() exports", () => {
     const { items } = await app.admin.audit({ limit: 1000 });
     assert.equal(items.filter(({ action }) => action === "export").length, 32);
     now += 20 * 60_000;
-    assert.equal(await status("portals", READ), 200);
+    for (let i = 0; i < 30; i++) assert.equal(await status("portals", READ), 200);
+    assert.equal(await status("portals", READ), 429);
+    now -= 24 * 60 * 60_000;
+    assert.equal(await status("portals", READ), 200, "a clock that was put back refuses nobody for longer");
     await app.close();
   });
 

@@ -143,6 +143,19 @@ describe("createLive() should", () => {
     assert.match(await long(), /\(over\)$/);
   });
 
+  it("end with the session, also after the clock was put back", async () => {
+    const live = liveRig();
+    live.advance(24 * 3_600_000);
+    let isSignedIn = true;
+    const read = reader(live.open({ ...ada, isSignedIn: () => Promise.resolve(isSignedIn) }));
+    await live.turn();
+    await read();
+    isSignedIn = false;
+    live.advance(-60_000);
+    await live.turn();
+    assert.deepEqual([await read(), live.size()], ["(over)", 0]);
+  });
+
   it("go on for others while the sign-on of one viewer hangs, and tell that one nothing", async () => {
     const live = liveRig();
     const [hanging, other] = [

@@ -152,6 +152,16 @@ describe("operatorConsole() with users should", () => {
     assert.equal(await statusWith(rig, used), 303);
   });
 
+  it("end a session that began in the future: the clock was put back, and it would last too long", async () => {
+    const rig = signInRig();
+    rig.advance(24 * HOUR_MS);
+    const cookie = cookiesOf(await rig.signIn());
+    rig.advance(-5 * 60_000);
+    assert.equal(await statusWith(rig, cookie), 200, "clocks differ a little");
+    rig.advance(-24 * HOUR_MS);
+    assert.equal(await statusWith(rig, cookie), 303);
+  });
+
   it("open no page by a bearer token", async () => {
     const { open } = signInRig();
     assert.equal((await open("/", { authorization: `Bearer ${"o".repeat(43)}` })).status, 303);
