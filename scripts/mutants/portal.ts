@@ -30,6 +30,12 @@ export const PORTAL: readonly Mutant[] = [
       { tests: ["tests/unit/intake/clocks_test.ts"] },
     ],
     [
+      "a token that waited when a removal was claimed by it shows a new installation",
+      "if (tokenDigest !== undefined && digest === tokenDigest) return true;",
+      "void tokenDigest;",
+      { tests: ["tests/unit/credentials/identity_test.ts"] },
+    ],
+    [
       "an event after one with an unknown version replaces the verified domain",
       '...(record?.status === "installed" && { domain: record.domain }),',
       "",

@@ -165,11 +165,17 @@ function endsRemovalClaim(record: PortalRecord, event: B24Event, facts: EventFac
 }
 
 /** Returns whether an event has the application token of the installation that a removal ends, as it claims. */
-function isOfRemovedApp({ applicationToken }: PortalRecord, { since }: Claim, { verification }: EventFacts): boolean {
+function isOfRemovedApp(
+  { applicationToken }: PortalRecord,
+  { since, tokenDigest }: Claim,
+  { verification: { applicationTokenDigest: digest } }: EventFacts,
+): boolean {
+  // It may have waited for its proof when the removal was claimed by it.
+  if (tokenDigest !== undefined && digest === tokenDigest) return true;
   const { current, previous = [] } = applicationToken ?? {};
   // Another contact of the new installation may have replaced the token since the removal was claimed.
   const removedToken = previous.findLast(({ replacedAt }) => replacedAt >= since)?.digest ?? current;
-  return verification.applicationTokenDigest === removedToken;
+  return digest === removedToken;
 }
 
 /** A new application token shows that the app was removed, and installed anew; the same one, that it was not removed. */

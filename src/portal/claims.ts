@@ -21,6 +21,8 @@ export interface NewClaim {
   readonly isByAdmin?: true;
   /** The event says that the administrator asked to delete the app's data; only for a removal. */
   readonly clean?: boolean;
+  /** Digest of the application_token of the event, which is that of the first one of the claim; only for a removal. */
+  readonly tokenDigest?: string;
   /** When the event was sent, in seconds since 1970. */
   readonly ts: number;
 }
@@ -103,11 +105,12 @@ export function withEvent(claim: Claim | undefined, event: NewClaim, now: number
     return { ...said, since: now, ...defined({ answeredAt, nextAskAt: canAsk ? soonest : undefined }) };
   }
   const { contradictedAt: _c, nextAskAt: _n, version, ...joined } = claim;
+  const { tokenDigest: _t, ...later } = said;
   // The version of the claim, unless that of the event is higher or has become known.
   const isKept = event.kind === "version" && isAtMost(event, claim) && !becomesKnown(claim, event);
   return {
     ...joined,
-    ...(isKept ? defined({ version }) : said),
+    ...(isKept ? defined({ version }) : later),
     ...defined({ clean: joinedClean(claim, event) }),
     ts: Math.max(claim.ts, said.ts),
     ...defined({ firstTs: event.kind === "removal" && claim.ts !== said.ts ? firstTs(claim, said.ts) : claim.firstTs }),

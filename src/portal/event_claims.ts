@@ -1,5 +1,6 @@
 /** The claims that events make: how they change a portal's record, and what becomes of an event whose claim is open. */
 import type { B24Event } from "../bitrix24/events.ts";
+import { defined } from "../defined.ts";
 import { compareVersions, refines } from "../version.ts";
 import { askNow, type Claims, contradicted, covers, type NewClaim, settled, withEvent } from "./claims.ts";
 import { type EventFacts, sentTs } from "./event_facts.ts";
@@ -16,7 +17,7 @@ import { askableUntil } from "./stored_credentials.ts";
  * @throws {InputError} if the version in the event is wrong for every version scheme
  */
 function claimOf(record: PortalRecord, event: B24Event, facts: EventFacts): NewClaim | undefined {
-  const { verification: { claims, tokens }, versions } = facts;
+  const { verification: { claims, tokens, claimTokenDigest: tokenDigest }, versions } = facts;
   if (claims === undefined) return undefined;
   const ts = sentTs(event, facts);
   if (hasVersion(event) && versions.deployed === undefined) {
@@ -29,7 +30,7 @@ function claimOf(record: PortalRecord, event: B24Event, facts: EventFacts): NewC
   }
   if (event.name === "ONAPPUNINSTALL") {
     const isLate = record.status === "uninstalled" || ts < record.installedTs;
-    return isLate ? undefined : { kind: "removal", clean: event.data.clean, ts };
+    return isLate ? undefined : { kind: "removal", clean: event.data.clean, ts, ...defined({ tokenDigest }) };
   }
   if (event.name === "ONAPPPAYMENT" && event.data.paymentExpired) {
     return record.blocked?.on === "payment" ? undefined : { kind: "payment", ts };

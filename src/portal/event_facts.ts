@@ -40,6 +40,8 @@ export interface StoredVerification {
   readonly applicationTokenDigest?: string;
   /** Digest of an application_token that counts once the user of `tokens` is known as an administrator. */
   readonly pendingTokenDigest?: string;
+  /** Digest of the application_token by which the event claims a removal. */
+  readonly claimTokenDigest?: string;
   readonly clientEndpoint?: string;
   readonly installedVersion?: string;
   /** The version, removal and payment state of the event are claims that Bitrix24 must confirm. */

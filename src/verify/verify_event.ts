@@ -41,9 +41,11 @@ export async function verifyEvent(
     token && await runtime.digest(token.reveal());
   // Whose access token it is is known, but not whether the user is an administrator: that is asked again later.
   const isPending = facts.tokens !== undefined && facts.tokens.isAdmin === undefined && applicationToken === undefined;
+  const isRemovalClaim = facts.claims !== undefined && event.name === "ONAPPUNINSTALL";
   return defined({
     ...facts,
     applicationTokenDigest: await digestOf(applicationToken),
     pendingTokenDigest: isPending ? await digestOf(event.auth.applicationToken) : undefined,
+    claimTokenDigest: isRemovalClaim ? await digestOf(event.auth.applicationToken) : undefined,
   });
 }

@@ -261,6 +261,22 @@ describe("the application_token", () => {
     });
   }
 
+  it("that waited when a removal was forged with it is no sign of a new installation once it is proved", async () => {
+    const made = atEvents(scene({}, SECRET));
+    const { portal, send, app } = made;
+    setProfile(portal, false);
+    await send(portal.install(2));
+    assert.equal(await send(portal.event("ONAPPUNINSTALL", { CLEAN: "1" }, { tokenless: true })), 200);
+    assert.equal((await app.portal(MEMBER_ID))?.claims?.[0]?.isContradicted, true);
+    setProfile(portal, true);
+    made.now += MINUTE;
+    // An app without an interface gets ONAPPINSTALL at each update.
+    assert.equal(await send(portal.update(3, { as: "ONAPPINSTALL" })), 200);
+    const { generation, initialVersion, version, claims } = (await app.portal(MEMBER_ID))!;
+    assert.deepEqual([generation, initialVersion, version, claims], [1, "2.0.0", "3.0.0", undefined]);
+    await app.close();
+  });
+
   it("is forgotten if the user turns out to be no administrator", async () => {
     const made = await installed();
     const { portal, send, app } = made;
