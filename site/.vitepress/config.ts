@@ -18,10 +18,29 @@ export default defineConfig({
   base: "/onappupdate/",
   cleanUrls: true,
   lastUpdated: false,
+  markdown: { theme: { light: "github-light-high-contrast", dark: "github-dark-high-contrast" } },
+  // The theme's home page has no main landmark.
+  transformHtml: (html) => html.replace('<div class="VPContent is-home"', '<div role="main" class="VPContent is-home"'),
   head: [["link", { rel: "icon", href: "/onappupdate/icon.svg", type: "image/svg+xml" }]],
   themeConfig: {
     logo: "/icon.svg",
-    search: { provider: "local" },
+    search: {
+      provider: "local",
+      options: {
+        locales: {
+          ru: {
+            translations: {
+              button: { buttonText: "Поиск", buttonAriaLabel: "Поиск" },
+              modal: {
+                noResultsText: "Ничего не найдено:",
+                resetButtonTitle: "Очистить",
+                footer: { selectText: "выбрать", navigateText: "перейти", closeText: "закрыть" },
+              },
+            },
+          },
+        },
+      },
+    },
     socialLinks: [{ icon: "github", link: REPOSITORY }],
   },
   locales: {
