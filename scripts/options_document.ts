@@ -76,7 +76,7 @@ export async function optionsDocument(): Promise<string> {
 
 function section(name: string, { jsDoc, def }: Declaration): string | undefined {
   const rows = (def.properties ?? []).map(({ name, optional, jsDoc }) =>
-    `| \`${name}\` | ${optional ? defaultOf(jsDoc) : "required"} | ${cell(jsDoc?.doc ?? "")} |`
+    `| \`${name}\` | ${defaultOf(jsDoc) || (optional ? "" : "required")} | ${cell(jsDoc?.doc ?? "")} |`
   );
   if (rows.length === 0) return undefined;
   const inherited = (def.extends ?? []).map(({ repr }) => `\`${repr}\``);

@@ -12,5 +12,9 @@ it("docs/options.md is what scripts/options_document.ts writes", async () => {
   const stored = readFileSync(new URL("../../docs/options.md", import.meta.url), "utf8");
   const written = await optionsDocument();
   assert.equal(normal(stored), normal(written));
+  // A member of `limits`, which is Partial<Limits>, and one of `checks`.
+  assert.match(stored, /\| `retentionMs` +\| `2592000000 \(30 days\)` +\|/);
+  assert.doesNotMatch(stored, /\| `afterContactMs` +\| required/);
+  assert.match(stored, /\| `storage` +\| required +\|/);
   assert.match(stored, /\| `concurrency` +\| `64` +\|/);
 });
