@@ -74,6 +74,15 @@ export interface NumberRange {
   readonly isWhole?: boolean;
 }
 
+function isTimeZone(value: unknown): boolean {
+  if (typeof value !== "string" || value === "") return false;
+  try {
+    return new Intl.DateTimeFormat("en", { timeZone: value }) !== undefined;
+  } catch {
+    return false;
+  }
+}
+
 /** Rules for {@linkcode checkOptions}. */
 export const option = {
   /** Accepts what `isValid` accepts. `isSecret`: the error does not show the value. */
@@ -107,6 +116,14 @@ export const option = {
       values.map((value) => JSON.stringify(value)).join(" or "),
       (value) => values.includes(value as string),
     ),
+  /** Accepts times of day with two digits each, from `"00:00"` to `"23:59"`. */
+  timeOfDay: (): OptionRule =>
+    option.value(
+      'a time such as "22:00"',
+      (value) => typeof value === "string" && /^([01]\d|2[0-3]):[0-5]\d$/.test(value),
+    ),
+  /** Accepts time zones that `Intl` knows. */
+  timeZone: (): OptionRule => option.value('a time zone such as "Europe/Berlin"', isTimeZone),
   /** Accepts `true` and `false`. */
   flag: (): OptionRule => option.oneOf(true, false),
   /** Accepts functions. */

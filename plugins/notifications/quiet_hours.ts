@@ -14,17 +14,10 @@ export interface QuietHours {
   readonly timeZone: string;
 }
 
-const TIME = /^([01]\d|2[0-3]):([0-5]\d)$/;
-
-const time: OptionRule = option.value(
-  'a time such as "22:00"',
-  (value) => typeof value === "string" && TIME.test(value),
-);
-
 const RULES: OptionRules<QuietHours> = {
-  from: option.required(time),
-  to: option.required(time),
-  timeZone: option.required(option.value('a time zone such as "Europe/Berlin"', isTimeZone)),
+  from: option.required(option.timeOfDay()),
+  to: option.required(option.timeOfDay()),
+  timeZone: option.required(option.timeZone()),
 };
 
 /** Accepts quiet hours that do not last all day. */
@@ -34,15 +27,6 @@ export const quietHoursRule: OptionRule = (value, path): OptionProblem | undefin
   const { from, to } = value as QuietHours;
   return from === to ? { path: `${path}.to`, seen: JSON.stringify(to), wanted: "another time than from" } : undefined;
 };
-
-function isTimeZone(value: unknown): boolean {
-  if (typeof value !== "string" || value === "") return false;
-  try {
-    return new Intl.DateTimeFormat("en", { timeZone: value }) !== undefined;
-  } catch {
-    return false;
-  }
-}
 
 /** Returns a function that tells whether a time, in milliseconds since 1970, is in the quiet hours. */
 export function createIsQuiet({ from, to, timeZone }: QuietHours): (at: number) => boolean {
