@@ -3,7 +3,7 @@ import type { Group, PendingMessage } from "./group.ts";
 import { KINDS } from "./kinds.ts";
 import type { Level } from "./level.ts";
 
-/** What is due: a message that the problem is there, or over, nothing until `at`, or nothing ever again. */
+/** The next action of a group: a message that the problem is there, or over, nothing until `at`, or nothing ever again. */
 export type Decision =
   | { readonly action: "fire" }
   | { readonly action: "resolve" }
@@ -16,7 +16,7 @@ export interface Timing {
   readonly repeatIntervalMs: number;
 }
 
-/** Time (ms) for which a problem that is not there yet is looked for: portals are listed as parked once their work has ended. */
+/** Time (ms) for which a group waits until its problem can be seen: portals are listed as parked once their work has ended. */
 const GRACE_MS = 60_000;
 
 /** Difference (ms) of the clocks of two processes. A later time is of a clock that was put back since, and long ago. */

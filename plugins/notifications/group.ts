@@ -5,7 +5,7 @@
 import type { BlockedReason } from "../../mod.ts";
 import type { NotificationKind, NotificationMessage } from "./message.ts";
 
-/** What the things of a group have in common. */
+/** The labels that all members of a group share. */
 export interface GroupLabels {
   /** The version that portals are to reach. */
   readonly target?: string;
@@ -23,7 +23,7 @@ export interface GroupLabels {
   readonly plugin?: string;
 }
 
-/** What the first thing of a group says about all of them. */
+/** The details that the first member of a group gives about all of them. */
 export interface Details {
   /** Message of an error, without tokens. */
   readonly error?: string;

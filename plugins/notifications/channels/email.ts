@@ -40,7 +40,7 @@ export interface EmailTransport {
 
 /** Options of {@linkcode emailChannel}. */
 export interface EmailOptions {
-  /** What `createTransport()` of nodemailer returns. The channel does not close it. */
+  /** The transport that `createTransport()` of nodemailer returns. The channel does not close it. */
   readonly transport: EmailTransport;
   /** Address of the sender: `ops@example.com`, or `Name <ops@example.com>`. */
   readonly from: string;

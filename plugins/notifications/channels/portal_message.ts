@@ -161,7 +161,7 @@ function targetOf(options: OwnPortalOptions | CustomerPortalOptions): Target {
   };
 }
 
-/** Returns what a customer reads; `undefined` if the notification is none for customers. */
+/** Returns the text for a customer; `undefined` if the notification is not for customers. */
 function customerText(message: NotificationMessage, appName: string): string | undefined {
   const { kind, status, blockedOn, language = "en" } = message;
   const { customer } = SENTENCES[language];
