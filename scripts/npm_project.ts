@@ -10,7 +10,7 @@ import { read } from "./run.ts";
 const root = fileURLToPath(new URL("..", import.meta.url));
 
 /** Files that the tests need besides the package. The sources come from the tarball. */
-const COPIED = ["tests/unit", "tests/integration", "tests/postgres", "tests/support", "tests/fixtures", "scripts"];
+const COPIED = ["tests", "scripts"];
 
 /** Packages that only the benchmarks, the scripts and their tests import. They are large, so that other tests do without them. */
 const BENCH_PACKAGES: ReadonlySet<string> = new Set([
