@@ -46,10 +46,11 @@ export function toPage(file: string, text: string, exists: (file: string) => boo
     if (path === "" || (/^[a-z]+:/.test(path) && fileOf(path) === undefined)) return target;
     if (!exists(linked)) throw new Error(`${file} links to ${target}, which does not exist`);
     const english = pageOf(linked);
-    // Each page exists in both languages on the site, in the repository not.
-    const to = page.startsWith("ru/") && english?.endsWith(".md") && !english.startsWith("ru/")
-      ? `ru/${english}`
-      : english;
+    // Each page exists in both languages on the site, in the repository not. A translation may link to its original.
+    const to =
+      page.startsWith("ru/") && english?.endsWith(".md") && !english.startsWith("ru/") && page !== `ru/${english}`
+        ? `ru/${english}`
+        : english;
     const suffix = anchor === undefined ? "" : `#${anchor}`;
     if (to === undefined) return `${REPOSITORY}/blob/main/${linked}${suffix}`;
     const relative = posix.relative(posix.dirname(page), to);

@@ -1,4 +1,7 @@
-/** Holds `README.ru.md` and `docs/ru/` against their originals: the same headings in the same order, and the same code. */
+/**
+ * Holds `README.ru.md` and `docs/ru/` against their originals: a translation of each page, with the same headings in the
+ * same order, and the same code.
+ */
 import assert from "node:assert/strict";
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
@@ -21,6 +24,12 @@ const levelsOf = (text: string): readonly string[] =>
   text.replaceAll(/^ *```[\s\S]*?^ *```$/gm, "").match(/^#+(?= )/gm) ?? [];
 
 describe("translations", () => {
+  it("each page has one, except the generated reference of options", () => {
+    const pages = (folder: string): string[] =>
+      readdirSync(join(root, folder)).filter((name) => name.endsWith(".md")).sort();
+    assert.deepEqual(pages("docs/ru"), pages("docs").filter((name) => name !== "options.md"));
+  });
+
   for (const [translation, original] of TRANSLATIONS) {
     it(`${translation} has the headings and the code of ${original}`, () => {
       assert.deepEqual(levelsOf(read(translation)), levelsOf(read(original)));

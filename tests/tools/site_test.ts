@@ -18,7 +18,9 @@ describe("toPage()", () => {
   it("leads links to the pages of the site, and others to the repository", () => {
     const cases = [
       ["docs/rest.md", "[a](../README.md#steps)", "[a](./overview.md#steps)"],
-      ["docs/ru/rest.md", "[a](../rest.md) ![b](../pages.png)", "[a](./rest.md) ![b](../pages.png)"],
+      ["docs/ru/faq.md", "[a](../rest.md) ![b](../pages.png)", "[a](./rest.md) ![b](../pages.png)"],
+      ["docs/ru/rest.md", "[the original](../rest.md#steps)", "[the original](../rest.md#steps)"],
+      ["README.ru.md", "[the original](README.md)", "[the original](../overview.md)"],
       [
         "docs/rest.md",
         "[a](../examples/_app.ts)",
