@@ -46,10 +46,11 @@ describe("toPage()", () => {
 
 it("withAnchors() gives headings of a translation the anchors of the original", () => {
   const original = "# `tick()`\n\n## 1. What now?\n\n```sh\n# no heading\n```\n\n### A\n";
-  const translation = "# tick\n\n## 1. Что теперь?\n\n```sh\n# no heading\n```\n\n### А\n";
+  const translation =
+    "# tick\n\n[а](#1-что-теперь) [b](#a)\n\n## 1. Что теперь?\n\n```sh\n# no heading\n```\n\n### А\n";
   assert.equal(
     withAnchors(translation, original),
-    "# tick {#tick}\n\n## 1. Что теперь? {#_1-what-now}\n\n```sh\n# no heading\n```\n\n### А {#a}\n",
+    "# tick {#tick}\n\n[а](#_1-what-now) [b](#a)\n\n## 1. Что теперь? {#_1-what-now}\n\n```sh\n# no heading\n```\n\n### А {#a}\n",
   );
 });
 
