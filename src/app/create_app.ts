@@ -126,7 +126,9 @@ function adminOf(
 ): Admin {
   const { runtime, control, rollout, adoptions, outbox, ticker } = parts;
   return createAdmin({
-    ...{ ...parts, upgrades, adopt: adoptions.adopt, outbox: outbox.admin, rollout: control },
+    ...{ ...parts, upgrades, adopt: adoptions.adopt, rollout: control },
+    outbox: { ...outbox.admin, forget: outbox.forget },
+    setUp: () => lifecycle.setUp(),
     diagnose: diagnoseApp({ settings, runtime, lifecycle, ticker }),
     wakeRollout: async () => {
       if (rollout !== undefined && lifecycle.isRunning()) await rollout.wake();
