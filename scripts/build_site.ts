@@ -46,10 +46,11 @@ export function toPage(file: string, text: string, exists: (file: string) => boo
     if (path === "" || (/^[a-z]+:/.test(path) && fileOf(path) === undefined)) return target;
     if (!exists(linked)) throw new Error(`${file} links to ${target}, which does not exist`);
     const english = pageOf(linked);
-    // Each page exists in both languages on the site, in the repository not.
-    const to = page.startsWith("ru/") && english?.endsWith(".md") && !english.startsWith("ru/")
-      ? `ru/${english}`
-      : english;
+    // Each page exists in both languages on the site, in the repository not. A translation may link to its original.
+    const to =
+      page.startsWith("ru/") && english?.endsWith(".md") && !english.startsWith("ru/") && page !== `ru/${english}`
+        ? `ru/${english}`
+        : english;
     const suffix = anchor === undefined ? "" : `#${anchor}`;
     if (to === undefined) return `${REPOSITORY}/blob/main/${linked}${suffix}`;
     const relative = posix.relative(posix.dirname(page), to);
@@ -68,14 +69,28 @@ export function anchorOf(heading: string): string {
     .replaceAll(/^-+|-+$/g, "").replace(/^(\d)/, "_$1").toLowerCase();
 }
 
-/** Returns a translation whose headings have the anchors of its original, so that links fit both. */
+/**
+ * Returns a translation whose headings have the anchors of its original, so that links fit both. Links within the
+ * translation may also have the anchors that GitHub gives to its own headings.
+ */
 export function withAnchors(translation: string, original: string): string {
   const anchors: string[] = [];
   outsideCode(original, (prose) => {
     anchors.push(...[...prose.matchAll(/^#+ (.+)$/gm)].map(([, heading]) => anchorOf(heading!)));
     return prose;
   });
-  return outsideCode(translation, (prose) => prose.replaceAll(/^#+ .+$/gm, (line) => `${line} {#${anchors.shift()}}`));
+  const ofTranslation = new Map<string, string>(); // by GitHub's anchor
+  const withHeadings = outsideCode(translation, (prose) =>
+    prose.replaceAll(/^#+ (.+)$/gm, (line, heading: string) => {
+      const anchor = anchors.shift()!;
+      ofTranslation.set(heading.toLowerCase().replaceAll(/[^\p{L}\p{N}\s_-]/gu, "").replaceAll(/\s/g, "-"), anchor);
+      return `${line} {#${anchor}}`;
+    }));
+  return outsideCode(
+    withHeadings,
+    (prose) =>
+      prose.replaceAll(/\]\(#([^)\s]+)\)/g, (_, anchor: string) => `](#${ofTranslation.get(anchor) ?? anchor})`),
+  );
 }
 
 /** Returns the file of the repository that an absolute link leads to, on GitHub or on the site; `undefined` for any other link. */

@@ -143,7 +143,9 @@ export const option = {
     if (typeof value !== "object" || value === null || Array.isArray(value)) {
       const names = Object.keys(rules);
       const more = names.length > MAX_NAMES ? ", …" : "";
-      return { path, seen: shown(value), wanted: `an object with ${names.slice(0, MAX_NAMES).join(", ")}${more}` };
+      // A text in place of the options is often a secret, such as the token of a bot.
+      const seen = typeof value === "string" ? kindOf(value) : shown(value);
+      return { path, seen, wanted: `an object with ${names.slice(0, MAX_NAMES).join(", ")}${more}` };
     }
     const prefix = path === "" ? "" : `${path}.`;
     const unknown = Object.keys(value).find((name) => !Object.hasOwn(rules, name));

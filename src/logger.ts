@@ -1,5 +1,5 @@
 /** The logger interface, and the logger that writes to the console. */
-import { checkOptions, option, type OptionRules } from "./check_options.ts";
+import { checkOptions, hasFunctions, option, type OptionRules } from "./check_options.ts";
 import { defined } from "./defined.ts";
 import { isSecretName, redactError } from "./redact.ts";
 import { REDACTED } from "./secret.ts";
@@ -100,6 +100,8 @@ export interface FieldsFirstLogger {
  * Returns the logger of an app that writes to a logger of pino or bunyan. Its level is read once. The `err` of a line arrives
  * as an `Error` of its class with its stack and causes, and without other members than `code` and `b24Code`.
  *
+ * @throws {TypeError} if `logger` is not such a logger
+ *
  * @example
  * ```ts
  * import { createApp, memoryStorage, pinoLogger } from "@b24/onappupdate";
@@ -110,6 +112,7 @@ export interface FieldsFirstLogger {
  * ```
  */
 export function pinoLogger(logger: FieldsFirstLogger): Logger {
+  checkOptions("cannot log", { logger }, { logger: option.required(FIELDS_FIRST) });
   return {
     isDebugEnabled: logger.isLevelEnabled?.("debug") ?? true,
     debug: (message, fields = {}) => void logger.debug(withErrors(fields), message),
@@ -118,6 +121,8 @@ export function pinoLogger(logger: FieldsFirstLogger): Logger {
     error: (message, fields = {}) => void logger.error(withErrors(fields), message),
   };
 }
+
+const FIELDS_FIRST = option.value("a logger of pino or bunyan", hasFunctions("debug", "info", "warn", "error"));
 
 /** Returns whether a logger is one of pino or bunyan: without {@linkcode pinoLogger}, they would drop the fields of each line. */
 export function isFieldsFirst(logger: object): boolean {

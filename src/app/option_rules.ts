@@ -5,6 +5,7 @@ import { isStandInUrl } from "../net/stand_in.ts";
 import { RETRY_RULES } from "../retry.ts";
 import { rolloutRule } from "../rollout/options.ts";
 import { Secret } from "../secret.ts";
+import { storageRule } from "../storage/rule.ts";
 import { isVersion, schemeRule } from "../version.ts";
 import type { CheckPolicy } from "../worker/checks.ts";
 import type { AppOptions, Limits, Simulation } from "./options.ts";
@@ -36,7 +37,7 @@ const CHECK_RULES: OptionRules<CheckPolicy> = {
 
 /** The rules of {@linkcode AppOptions}. The hosts in `oauthHosts` and `extraPortalHosts` are checked when they are parsed. */
 export const OPTION_RULES: OptionRules<AppOptions & Simulation> = {
-  storage: option.required(option.value("a storage, such as memoryStorage() to try it out", isStorage)),
+  storage: option.required(storageRule),
   clientId: option.value(
     "the client_id of the app, without spaces, or no clientId",
     (value) => typeof value === "string" && /^\S+$/.test(value),
@@ -97,9 +98,4 @@ function orFalse(rule: OptionRule): OptionRule {
     const problem = value === false ? undefined : rule(value, path);
     return problem?.path === path ? { ...problem, wanted: `${problem.wanted}, or false` } : problem;
   };
-}
-
-function isStorage(value: unknown): boolean {
-  return hasFunctions("get", "put", "delete", "list")(value) &&
-    typeof (value as { readonly capabilities?: unknown }).capabilities === "object";
 }

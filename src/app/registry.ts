@@ -38,13 +38,15 @@ function eventsRule(events: unknown, path: string): OptionProblem | undefined {
 function assertEventName(name: string): void {
   const refuse = (wanted: string): TypeError =>
     new TypeError(`cannot add a handler of "${name}": no event has this name, wanted ${wanted}`);
-  if (name !== name.toUpperCase()) throw refuse(`"${name.toUpperCase()}", in upper case`);
   if (name.trim() === "") throw refuse("an event name in upper case");
   const known = Object.keys(EVENTS);
   if (known.includes(name)) return;
-  const meant = misspelled(name, known);
-  if (meant !== undefined) throw refuse(`"${meant}"`);
-  if (name.startsWith("ONAPP")) throw refuse(`one of ${known.join(", ")}`);
+  const upper = name.toUpperCase();
+  const meant = known.find((one) => [upper, `ON${upper}`, `ONAPP${upper}`].includes(one)) ?? misspelled(upper, known);
+  const spelling = name === upper ? "" : ", in upper case";
+  if (meant !== undefined) throw refuse(`"${meant}"${spelling}`);
+  if (upper.startsWith("ONAPP")) throw refuse(`one of ${known.join(", ")}`);
+  if (name !== upper) throw refuse(`"${upper}"${spelling}`);
 }
 
 /** The registrations of one app. Its collections grow until it is sealed. */

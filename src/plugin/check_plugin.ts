@@ -9,7 +9,8 @@ type Members = Readonly<Record<string, unknown>>;
  * Checks the members of a plugin, those of its class included. Members of its own are accepted, unless they look like
  * misspelled ones: they would never be called.
  *
- * @throws {TypeError} if a member or an observer is invalid, misspelled or unknown
+ * @throws {TypeError} if a member or an observer is invalid, misspelled or unknown, or the object has members but none of a
+ * plugin, as a storage has
  */
 export function checkPlugin(plugin: Plugin): void {
   const members = plugin as object as Members;
@@ -19,6 +20,10 @@ export function checkPlugin(plugin: Plugin): void {
     ...PLUGIN_RULES,
     ...mistakes,
   });
+  const names = Object.keys(PLUGIN_RULES).filter((name) => name !== "name");
+  const hasOwn = Object.keys(members).some((name) => !Object.hasOwn(PLUGIN_RULES, name));
+  if (!hasOwn || names.some((name) => known[name] !== undefined)) return;
+  throw new TypeError(`cannot add "${plugin.name}", which is no plugin: it has none of ${names.join(", ")}`);
 }
 
 /** Returns the members that `rules` name, with those of the class. */

@@ -3,6 +3,7 @@ import { checkOptions, option, type OptionRules } from "../check_options.ts";
 import { defined } from "../defined.ts";
 import { CopyError, type CopyProblem } from "../errors.ts";
 import { compareKeys } from "./key.ts";
+import { storageRule } from "./rule.ts";
 import type { Entry, Key, ListOptions, Storage } from "./storage.ts";
 import { encodeValue, isSameJson } from "./value.ts";
 
@@ -67,7 +68,7 @@ export interface CopyReport {
  * @throws {CopyError} if `to` lacks entries of `from` at the end: they differ and `overwrite` is not set, are too large for
  * `to`, or changed meanwhile. All other entries are copied.
  * @throws {StorageError} if one of the storages fails
- * @throws {TypeError} if an option is unknown or invalid
+ * @throws {TypeError} if `from` or `to` is not a storage, or an option is unknown or invalid
  *
  * @example
  * ```ts
@@ -85,6 +86,7 @@ export interface CopyReport {
  * ```
  */
 export async function copyStorage(from: Storage, to: Storage, options: CopyOptions = {}): Promise<CopyReport> {
+  checkOptions("cannot copy", { from, to }, { from: option.required(storageRule), to: option.required(storageRule) });
   checkOptions("cannot copy", options, OPTION_RULES);
   const { overwrite = false, signal, clock = Date.now } = options;
   const { maxValueBytes } = to.capabilities;

@@ -4,6 +4,7 @@ import { defined } from "../defined.ts";
 import { FormatError, StorageError } from "../errors.ts";
 import { Secret } from "../secret.ts";
 import { encodeKey } from "./key.ts";
+import { storageRule } from "./rule.ts";
 import type { Entry, Key, ListOptions, Storage } from "./storage.ts";
 import { decodeValue, encodeValue } from "./value.ts";
 import { encodeOperations, toOperation } from "./write.ts";
@@ -44,7 +45,8 @@ export interface EncryptedOptions {
  * values of an existing storage in the same way, with `acceptPlain: true` until the rewrite is done. A key should encrypt
  * at most 2^32 values, because nonces are random: at 50 writes a second, rotate it every other year.
  *
- * @throws {TypeError} if `current` is not the id of one of `keys`, or one of them is invalid. No message quotes a key.
+ * @throws {TypeError} if `storage` is not a storage, `current` is not the id of one of `keys`, or one of them is invalid. No
+ * message quotes a key.
  *
  * @example
  * ```ts
@@ -76,6 +78,7 @@ export interface EncryptedOptions {
  * ```
  */
 export function encrypted(storage: Storage, options: EncryptedOptions): Storage {
+  checkOptions("cannot encrypt", { storage }, { storage: option.required(storageRule) });
   checkOptions("cannot encrypt", options, OPTION_RULES);
   const name = `encrypted ${storage.name}`;
   const cipher = createCipher(name, options);

@@ -3,7 +3,8 @@
  * ships is one, complete in itself. Words after `ts` say how it runs:
  *
  * - `serve`: it serves until it is stopped. It gets one POST and then SIGTERM, in a process of its own.
- * - `node`: on Node, against the packed package. All others run on Deno.
+ * - `node`: on Node, against the packed package. All others run on Deno. One with decorators, which Node does not know, is
+ *   compiled first, as Nest's command line does it.
  *
  * Databases are created in a folder of the block's own, servers take any free port, and the tests' Redis server takes the
  * place of the one at port 6379.
@@ -18,6 +19,7 @@ import { tmpdir } from "node:os";
 import { join, relative } from "node:path";
 import process from "node:process";
 import { fileURLToPath, pathToFileURL } from "node:url";
+import { transformSync } from "esbuild";
 import { run } from "../../scripts/run.ts";
 import { readReport } from "../../scripts/test_report.ts";
 import { failureOutput } from "../../scripts/test_run.ts";
@@ -133,12 +135,34 @@ const ANY_PORT = fileURLToPath(new URL("_any_port.mjs", import.meta.url));
 const ANY_PORT_DENO_SERVE = { DENO_SERVE_ADDRESS: "tcp:127.0.0.1:0" };
 const TIMEOUT_MS = 60_000;
 
-/** Runs a module that serves, on Deno or on the Node at `node`, sends it a POST, and stops it. */
-export async function serve(path: string, node?: string): Promise<Outcome> {
-  const args = node === undefined
-    ? ["run", "-A", "--no-check", "--config", join(root, "deno.json"), "--preload", ANY_PORT, path]
-    : ["--disable-warning=ExperimentalWarning", "--import", pathToFileURL(ANY_PORT).href, path];
-  const child = spawn(node ?? process.execPath, args, {
+/** A module that serves. */
+export interface ServingModule {
+  /** Where it listens; `undefined` if it ended before it did. */
+  readonly url: string | undefined;
+  /** Everything that it has printed so far. */
+  readonly output: () => string;
+  /** Stops it by SIGTERM. Resolves to how it ended. */
+  readonly stop: () => Promise<{ readonly code: number | null; readonly signal: string | null }>;
+}
+
+/** Starts a module that serves, on Deno or on the Node at `node`, on any free port. Resolves once it listens, or has ended. */
+export async function startServing(path: string, node?: string): Promise<ServingModule> {
+  return node === undefined
+    ? await startProcess(
+      process.execPath,
+      ["run", "-A", "--no-check", "--config", join(root, "deno.json"), "--preload", ANY_PORT, path],
+      path,
+    )
+    : await startProcess(
+      node,
+      ["--disable-warning=ExperimentalWarning", "--import", pathToFileURL(ANY_PORT).href, compiled(path)],
+      path,
+    );
+}
+
+/** Starts a command that serves the module at `path`, in the folder of the module. */
+export async function startProcess(command: string, args: readonly string[], path: string): Promise<ServingModule> {
+  const child = spawn(command, args, {
     cwd: join(path, ".."),
     stdio: ["ignore", "pipe", "pipe"],
     env: { ...process.env, NO_COLOR: "1", ...ANY_PORT_DENO_SERVE },
@@ -151,20 +175,42 @@ export async function serve(path: string, node?: string): Promise<Outcome> {
     for (const stream of [child.stdout, child.stderr]) {
       stream.setEncoding("utf8").on("data", (text: string) => {
         output += text;
-        const url = /http:\/\/[\w.:[\]-]+:\d+\b/.exec(output)?.[0];
+        const url = /(?:Listening on|server:) (http:\/\/[\w.:[\]-]+:\d+)\b/i.exec(output)?.[1];
         if (url !== undefined) resolve(url);
       });
     }
   });
-  const url = await Promise.race([listening, closed.then(() => undefined)]);
+  return {
+    url: await Promise.race([listening, closed.then(() => undefined)]),
+    output: () => output,
+    stop: async () => {
+      if (child.exitCode === null && child.signalCode === null) process.kill(child.pid!, "SIGTERM");
+      const [code, signal] = await closed;
+      return { code, signal };
+    },
+  };
+}
+
+/** Returns the module to run on Node: another one if it has decorators. */
+function compiled(path: string): string {
+  const code = readFileSync(path, "utf8");
+  if (!/^@\w+\(/m.test(code)) return path;
+  const to = path.replace(/\.ts$/, ".mjs");
+  const compilerOptions = { experimentalDecorators: true, target: "es2023" };
+  writeFileSync(to, transformSync(code, { loader: "ts", tsconfigRaw: { compilerOptions } }).code);
+  return to;
+}
+
+/** Runs a module that serves, on Deno or on the Node at `node`, sends it a POST, and stops it. */
+export async function serve(path: string, node?: string): Promise<Outcome> {
+  const { url, output, stop } = await startServing(path, node);
   let problem = url === undefined ? "ended before it listened" : await post(url);
-  if (child.exitCode === null && child.signalCode === null) process.kill(child.pid!, "SIGTERM");
-  const [code, signal] = await closed;
+  const { code, signal } = await stop();
   if (signal === "SIGKILL") problem ??= `was still running after ${TIMEOUT_MS} ms`;
   else if (code !== 0 && code !== 143 && signal !== "SIGTERM") {
     problem ??= `ended with ${signal ?? `exit code ${code}`}`;
   }
-  return { output, ...(problem === undefined ? {} : { problem }) };
+  return { output: output(), ...(problem === undefined ? {} : { problem }) };
 }
 
 /** Returns the problem with the answer to a request that is no event: a server that works refuses it and does not fail. */

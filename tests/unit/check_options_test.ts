@@ -55,7 +55,8 @@ describe("checkOptions()", () => {
 
   const mistakes: readonly (readonly [options: unknown, message: string])[] = [
     [undefined, "options undefined, wanted an object with name, count, mode, isDry, hosts, limits, …"],
-    ["x", 'options "x", wanted an object with name, count, mode, isDry, hosts, limits, …'],
+    // Such as the token of a bot.
+    ["x", "options a string, wanted an object with name, count, mode, isDry, hosts, limits, …"],
     [[], "options a list, wanted an object with name, count, mode, isDry, hosts, limits, …"],
     [{}, "name undefined, wanted a name"],
     [{ name: " " }, 'name " ", wanted a name'],

@@ -75,6 +75,13 @@ describe("consoleLogger()", () => {
 });
 
 describe("pinoLogger()", () => {
+  it("refuses what is no logger", () => {
+    assert.throws(() => pinoLogger(undefined as never), {
+      name: "TypeError",
+      message: "cannot log with logger undefined, wanted a logger of pino or bunyan",
+    });
+  });
+
   const pinoAt = (level: Level): { readonly logger: ReturnType<typeof pino>; readonly lines: LogFields[] } => {
     const lines: LogFields[] = [];
     return { lines, logger: pino({ level }, { write: (line: string) => void lines.push(JSON.parse(line)) }) };

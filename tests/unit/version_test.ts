@@ -116,7 +116,7 @@ describe("coerced()", () => {
       name: "TypeError",
       message: 'cannot use coerced() with latest 3, wanted a version such as "2.1.0"',
     });
-    assert.throws(() => coerced("3" as never), /with options "3", wanted an object with latest$/);
+    assert.throws(() => coerced("3" as never), /with options a string, wanted an object with latest$/);
     assert.throws(() => coerced(null as never), /with options null, wanted an object with latest$/);
   });
 });

@@ -735,6 +735,11 @@ describe("createApp()", () => {
       ["ONAPP_UPDATE", '"ONAPPUPDATE"'],
       [" ONAPPUPDATE", '"ONAPPUPDATE"'],
       ["onAppInstall", '"ONAPPINSTALL", in upper case'],
+      ["OnAppUpdat", '"ONAPPUPDATE", in upper case'],
+      ["onAppFoo", ALL],
+      ["appUpdate", '"ONAPPUPDATE", in upper case'],
+      ["update", '"ONAPPUPDATE", in upper case'],
+      ["UPDATE", '"ONAPPUPDATE"'],
       ["onCrmDealAdd", '"ONCRMDEALADD", in upper case'],
       ["ONAPPREMOVE", ALL],
       ["ONAPP", ALL],
@@ -782,7 +787,7 @@ describe("createApp()", () => {
     const { app } = rig();
     const mistakes: readonly (readonly [query: unknown, message: string])[] = [
       [undefined, "options undefined, wanted an object with memberId"],
-      [MEMBER_ID, `options "${MEMBER_ID}", wanted an object with memberId`],
+      [MEMBER_ID, "options a string, wanted an object with memberId"],
       [{}, "memberId undefined, wanted the member_id of a portal, or from and to"],
       [{ memberID: MEMBER_ID }, "the option memberID that does not exist, wanted memberId"],
       [{ from: "1" }, 'to undefined, wanted a version such as "2.1.0"'],

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { createApp, memoryStorage, type Plugin } from "@b24/onappupdate";
+import { consoleChannel } from "@b24/onappupdate/notifications";
 import { describe, it } from "../../support/test.ts";
 
 function use(plugin: object): void {
@@ -49,6 +50,15 @@ describe("app.use() refuses a plugin with", () => {
     });
   }
 
+  it("the members of something else, which would have no effect", () => {
+    const message =
+      /^cannot add "(memory|console)", which is no plugin: it has none of phase, verificationPolicy, setup, /;
+    for (const other of [memoryStorage(), consoleChannel()]) {
+      assert.throws(() => use(other), { name: "TypeError", message });
+    }
+    use({ name: "mine" });
+  });
+
   it("a mistake in a class", () => {
     class Metrics {
       readonly name = "metrics";
@@ -88,7 +98,16 @@ describe("app.use() accepts a plugin with", () => {
 
   it("members of its own, whatever their kind", () => {
     use({
-      ...{ name: "own", closed: false, checks: new Map(), names: ["a"], phases: 3, observed: 0, host: undefined },
+      ...{
+        name: "own",
+        setup: run,
+        closed: false,
+        checks: new Map(),
+        names: ["a"],
+        phases: 3,
+        observed: 0,
+        host: undefined,
+      },
       ...{ clock: run, send: run, onMessage: run, onError: run, options: {}, [Symbol("private")]: run },
     });
   });

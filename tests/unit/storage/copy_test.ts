@@ -350,6 +350,17 @@ describe("copyStorage() refuses", () => {
       });
     });
   }
+
+  it("what is no storage", async () => {
+    const wanted = "wanted a storage, such as memoryStorage() to try it out";
+    const refused = async (from: unknown, to: unknown, message: string): Promise<void> =>
+      await assert.rejects(copyStorage(from as Storage, to as Storage), {
+        name: "TypeError",
+        message: `cannot copy with ${message}, ${wanted}`,
+      });
+    await refused(undefined, memoryStorage(), "from undefined");
+    await refused(memoryStorage(), { path: "portals.db" }, "to an object");
+  });
 });
 
 describe("copyStorage() interrupted", () => {

@@ -418,6 +418,12 @@ describe("encrypted() rejects the options with", () => {
       assert.throws(() => encrypted(memoryStorage(), options as EncryptedOptions), { name: "TypeError", message });
     });
   }
+  it("what is no storage", () => {
+    assert.throws(() => encrypted(undefined as never, { keys: { a: OLD }, current: "a" }), {
+      name: "TypeError",
+      message: "cannot encrypt with storage undefined, wanted a storage, such as memoryStorage() to try it out",
+    });
+  });
 });
 
 describe("an app on encrypted(fileStorage)", () => {
