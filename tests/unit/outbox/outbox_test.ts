@@ -36,7 +36,7 @@ interface Setup {
   readonly delivered: Delivered[];
   readonly dropped: object[];
   readonly lines: string[];
-  /** What a delivery does; none by default. */
+  /** The work of a delivery; none by default. */
   behavior: (message: unknown, context: OutboxContext) => void | Promise<void>;
   /** Starts the app, or ticks. */
   readonly tick: () => Promise<void>;
