@@ -135,6 +135,7 @@ export {
   rehearsalSnapshot,
   type RehearsedChange,
 } from "./src/plugin/rehearsal.ts";
+export type { ForgottenPortal } from "./src/plugin/forgotten_portal.ts";
 export { isReadMethod } from "./src/bitrix24/rest_methods.ts";
 export type {
   DeadLetters,

@@ -69,14 +69,28 @@ export function anchorOf(heading: string): string {
     .replaceAll(/^-+|-+$/g, "").replace(/^(\d)/, "_$1").toLowerCase();
 }
 
-/** Returns a translation whose headings have the anchors of its original, so that links fit both. */
+/**
+ * Returns a translation whose headings have the anchors of its original, so that links fit both. Links within the
+ * translation may also have the anchors that GitHub gives to its own headings.
+ */
 export function withAnchors(translation: string, original: string): string {
   const anchors: string[] = [];
   outsideCode(original, (prose) => {
     anchors.push(...[...prose.matchAll(/^#+ (.+)$/gm)].map(([, heading]) => anchorOf(heading!)));
     return prose;
   });
-  return outsideCode(translation, (prose) => prose.replaceAll(/^#+ .+$/gm, (line) => `${line} {#${anchors.shift()}}`));
+  const ofTranslation = new Map<string, string>(); // by GitHub's anchor
+  const withHeadings = outsideCode(translation, (prose) =>
+    prose.replaceAll(/^#+ (.+)$/gm, (line, heading: string) => {
+      const anchor = anchors.shift()!;
+      ofTranslation.set(heading.toLowerCase().replaceAll(/[^\p{L}\p{N}\s_-]/gu, "").replaceAll(/\s/g, "-"), anchor);
+      return `${line} {#${anchor}}`;
+    }));
+  return outsideCode(
+    withHeadings,
+    (prose) =>
+      prose.replaceAll(/\]\(#([^)\s]+)\)/g, (_, anchor: string) => `](#${ofTranslation.get(anchor) ?? anchor})`),
+  );
 }
 
 /** Returns the file of the repository that an absolute link leads to, on GitHub or on the site; `undefined` for any other link. */

@@ -80,20 +80,36 @@ function sameTests(name: string, run: TestReport, other: TestReport): TestReport
 
 const isGood = ({ failed }: TestReport): boolean => failed.length === 0;
 
-/** Runs on Node what `onDeno` reports, and first on Deno what it lacks: the tests that need PostgreSQL. */
-async function onNode(project: NpmProject, onDeno: ReadonlyMap<string, TestReport>): Promise<TestReport[]> {
-  const results: TestReport[] = [];
-  for (const [tier, versions] of [["unit", NODES], ["integration", [MAIN_NODE]], ["postgres", [MAIN_NODE]]] as const) {
-    let other = onDeno.get(tier);
-    if (other === undefined) results.push(other = report(await testOnDeno(tier)));
-    for (const version of versions) {
-      const run = report(await testOnNode(tier, await findNode(version), project));
-      results.push(run, sameTests(run.name, run, other));
-    }
-  }
-  // The pages are the same on both, so one flow through them is enough here.
-  results.push(report(await testOnNode("browser/incident_test.ts", await findNode(MAIN_NODE), project)));
-  return results;
+/** A part of the gate that runs beside another one. */
+type Part = () => Promise<readonly TestReport[]>;
+
+/** Returns the tests on Node by tier. What `onDeno` lacks, the tests that need PostgreSQL, runs on Deno first. */
+function partsOnNode(project: NpmProject, onDeno: ReadonlyMap<string, TestReport>): Part[] {
+  const onNode = (tier: string, version: string): Part => async () => {
+    const other = onDeno.get(tier);
+    const deno = other ?? report(await testOnDeno(tier));
+    const node = report(await testOnNode(tier, await findNode(version), project));
+    return [...(other === undefined ? [deno] : []), node, sameTests(node.name, node, deno)];
+  };
+  return [
+    ...NODES.map((version) => onNode("unit", version)),
+    onNode("integration", MAIN_NODE),
+    onNode("postgres", MAIN_NODE),
+    // The pages are the same on both, so one flow through them is enough here.
+    async () => [report(await testOnNode("browser/incident_test.ts", await findNode(MAIN_NODE), project))],
+  ];
+}
+
+/** Runs two parts at a time, one from each end of the list. */
+async function fromBothEnds(parts: readonly Part[]): Promise<TestReport[]> {
+  const left = [...parts];
+  const lane = async (next: () => Part | undefined): Promise<TestReport[]> => {
+    const results: TestReport[] = [];
+    for (let part = next(); part !== undefined; part = next()) results.push(...await part());
+    return results;
+  };
+  const lanes = await Promise.all([lane(() => left.shift()), lane(() => left.pop())]);
+  return lanes.flat();
 }
 
 async function main(withTest: boolean): Promise<TestReport[]> {
@@ -120,15 +136,8 @@ async function main(withTest: boolean): Promise<TestReport[]> {
       TEST_NODE: (await findNode(MAIN_NODE)).path,
     };
     // The tests on Node compute and those on Deno mostly wait, so they share two cores well.
-    const lanes = await Promise.all([
-      onNode(project, onDeno),
-      (async () => {
-        const runs: TestRun[] = [];
-        for (const tier of DENO_TIERS) runs.push(report(await testOnDeno(tier, env)));
-        return runs;
-      })(),
-    ]);
-    return [...results, ...lanes.flat()];
+    const onlyOnDeno = DENO_TIERS.map((tier): Part => async () => [report(await testOnDeno(tier, env))]);
+    return [...results, ...await fromBothEnds([...partsOnNode(project, onDeno), ...onlyOnDeno])];
   } finally {
     project.remove();
   }

@@ -274,6 +274,8 @@ export interface Admin {
    * it, and its record but for a tombstone. The tombstone has the `member_id`, the time, digests of application tokens, and the
    * ids of the last life-cycle events. They recognize late events, which are answered 200 and change nothing. Only an installation makes the portal known again. No handlers run.
    *
+   * Messages in the outbox that contain its `member_id` or a domain of it are deleted, or changed by their plugin.
+   *
    * The audit log keeps its entries, which name the portal. What the app itself stores elsewhere is yours to delete. A
    * process that ends in the middle leaves the rest to a further call.
    *

@@ -9,6 +9,7 @@ import { digest } from "../../src/net/digest.ts";
 import { claimingEvent, forgedEvent, stolenEvent } from "./_forged.ts";
 import type { Processes } from "./_processes.ts";
 import { waitingDeliveries } from "../support/waiting.ts";
+import { actOnRollout, adopt, rehearse, setVersion, stopBatch, useCredentials } from "./_vendor.ts";
 import { DAY, HOUR, LATEST, MINUTE, noteTruth, type PendingEvent, SECOND, USER, type World } from "./_world.ts";
 import { OPERATOR } from "../support/operator.ts";
 
@@ -19,6 +20,7 @@ type Actions = readonly (readonly [number, () => unknown])[];
 export async function act(world: World, processes: Processes): Promise<void> {
   const { random, truth, character } = world;
   if (!truth.isInstalled && random() < 0.6) return install(world);
+  const hasRollout = character.rollout !== undefined;
   const installed = (weight: number): number => truth.isInstalled ? weight : 0;
   const actions: Actions = [
     [installed(18), () => update(world)],
@@ -48,6 +50,13 @@ export async function act(world: World, processes: Processes): Promise<void> {
     [installed(2), () => rename(world)],
     [installed(1), () => forgetRemoved(world, processes)],
     [1, () => forget(world, processes)],
+    [installed(character.isOld ? 10 : 2), () => operate(world, processes, "adopt", (app) => adopt(world, app))],
+    [2, () => operate(world, processes, "set the initial version", (app) => setVersion(world, app))],
+    [installed(4), () => operate(world, processes, "credentials", (app) => useCredentials(world, app))],
+    [1, () => operate(world, processes, "rehearse", rehearse)],
+    [character.clocksJump ? 4 : 0, () => moveClock(world, processes)],
+    [hasRollout ? 6 : 0, () => operate(world, processes, "rollout", (app) => actOnRollout(world, app))],
+    [1, () => operate(world, processes, "stop the batches", stopBatch)],
     [5, () => deploy(world, processes)],
   ];
   let fate = random() * actions.reduce((sum, [weight]) => sum + weight, 0);
@@ -106,6 +115,15 @@ export async function reinstall(world: World): Promise<void> {
   if (world.truth.isFinished) return;
   await world.time.elapse(SECOND + world.character.lagMs);
   finish(world);
+}
+
+/** Another program of the vendor received what was sent of the installation. */
+export async function installElsewhere(world: World): Promise<void> {
+  install(world, false);
+  if (!world.truth.isFinished) finish(world);
+  world.pending.splice(0);
+  world.log.push("  another program received it");
+  await world.time.elapse(world.character.lagMs + MINUTE);
 }
 
 function install(world: World, mayBeOlder = true): void {
@@ -285,6 +303,15 @@ function crashSoon({ pick, log }: World, { any }: Processes): void {
   any().killAtWrite(writes);
 }
 
+/** The clock of a process is put forward or back. */
+function moveClock({ pick, log, outbox }: World, { any }: Processes): void {
+  const ms = pick([-3 * HOUR, -30 * MINUTE, -MINUTE, MINUTE, 30 * MINUTE, 3 * HOUR]);
+  log.push(`a clock is moved by ${ms / MINUTE} minutes`);
+  // Processes whose clocks differ by more than 30 seconds may deliver the same message.
+  outbox.mayRepeat();
+  any().moveClock(ms);
+}
+
 /** Starts processes in place of those that were killed. */
 async function restart({ time }: World, processes: Processes): Promise<void> {
   for (const [i, process] of processes.all.entries()) {
@@ -294,7 +321,7 @@ async function restart({ time }: World, processes: Processes): Promise<void> {
   }
 }
 
-async function wait({ bitrix24, storage, time, pick, pending, character, log }: World): Promise<void> {
+async function wait({ bitrix24, storage, time, pick, pending, character, log, outbox }: World): Promise<void> {
   // Not so long that tokens of pending events expire, or that events that wait for their verification are dropped.
   let isWaiting = false;
   for await (const _ of storage.list(["unverified"])) isWaiting = true;
@@ -302,6 +329,7 @@ async function wait({ bitrix24, storage, time, pick, pending, character, log }: 
   const hours = isWaiting ? (character.hasSecret ? [HOUR] : []) : [HOUR, 3 * HOUR, 8 * DAY];
   const ms = pick(pending.length > 0 ? [SECOND, 61 * SECOND] : [61 * SECOND, 5 * MINUTE, ...hours]);
   if (ms > HOUR) bitrix24.outage();
+  if (ms > 7 * DAY) outbox.expire();
   log.push(`${ms / MINUTE} minutes pass`);
   await time.elapse(ms);
 }

@@ -8,16 +8,20 @@ import type { App } from "@b24/onappupdate";
 import type { PortalRecord } from "../../src/portal/record.ts";
 import { entryTime, listDue } from "../../src/portal/schedule.ts";
 import { MEMBER_ID } from "../support/app.ts";
-import { act, deliver, finish, forget, open, operate, pay, reinstall } from "./_actions.ts";
+import { act, deliver, finish, forget, installElsewhere, open, operate, pay, reinstall } from "./_actions.ts";
 import { type Processes, startProcesses } from "./_processes.ts";
 import type { Truth } from "./_invariants.ts";
 import { createWorld, DAY, HOUR, MINUTE, SECOND, type World } from "./_world.ts";
+import { letRolloutsGoOn } from "./_vendor.ts";
 import { waitingDeliveries } from "../support/waiting.ts";
 import { OPERATOR } from "../support/operator.ts";
 
 /** The result of a history. */
 export interface HistoryResult {
-  /** The app has a client secret, and reached the state in Bitrix24 only after an administrator had opened it. */
+  /**
+   * The app has a client secret, had the portal from its installation on, and reached the state in Bitrix24 only after an
+   * administrator had opened it.
+   */
   readonly neededContact: boolean;
 }
 
@@ -39,7 +43,9 @@ async function runLogged(seed: number, log: string[]): Promise<HistoryResult> {
   const world = createWorld(seed, log);
   const processes = startProcesses(world, seed);
   const { random, time, violations } = world;
-  for (let i = 0, length = 5 + Math.floor(random() * 25); i < length; i++) {
+  if (world.character.isOld) await installElsewhere(world);
+  const maxLength = random() < 0.1 ? 100 : 25;
+  for (let i = 0, length = 5 + Math.floor(random() * maxLength); i < length; i++) {
     // Events in the same second have no order.
     await time.elapse(SECOND + Math.floor(random() * 5 * SECOND));
     await act(world, processes);
@@ -67,7 +73,7 @@ async function runLogged(seed: number, log: string[]): Promise<HistoryResult> {
   const closed = app.close();
   await time.elapse(MINUTE);
   await closed;
-  return { neededContact: neededContact && world.character.hasSecret };
+  return { neededContact: neededContact && world.character.hasSecret && !world.character.isOld };
 }
 
 /** Asserts that the portal is found by each domain that it is known by, and by no other one. */
@@ -125,6 +131,9 @@ async function letPass(world: World, processes: Processes, pauses: readonly numb
     if (isParked && i % 3 === 2) {
       await operate(world, processes, "retry", (app) => app.admin.retry(MEMBER_ID, OPERATOR));
     }
+    if (world.character.rollout !== undefined) {
+      await operate(world, processes, "let the rollouts go on", (app) => letRolloutsGoOn(world, app));
+    }
     await operate(world, processes, "tick", (app) => app.tick());
     await world.time.elapse(MINUTE);
   }
@@ -171,6 +180,7 @@ async function assertFinalState(world: World, app: App): Promise<void> {
   }
   assert.deepEqual(record?.reports, undefined, "observers were told everything");
   world.told.assertAll();
+  await world.outbox.assertAll(app);
   if (record === undefined) return;
   if (truth.isInstalled) {
     assert.equal(record.version, record.target);

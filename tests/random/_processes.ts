@@ -11,8 +11,9 @@ import {
 import { applicationToken } from "@b24/onappupdate/application-token";
 import { type Faults, faultyStorage } from "@b24/onappupdate/testing";
 import { StorageError } from "@b24/onappupdate/errors";
-import { CLIENT_ID, quietLogger } from "../support/app.ts";
+import { CLIENT_ID } from "../support/app.ts";
 import { simulated } from "../support/time.ts";
+import { watchedLogger } from "./_logger.ts";
 import { CLIENT_SECRET, DAY, HOUR, LATEST, SECOND, type World } from "./_world.ts";
 
 /** A process of the app. */
@@ -22,6 +23,8 @@ export interface AppProcess {
   /** Nothing of a killed process reaches the storage or a host. */
   readonly kill: () => void;
   readonly isKilled: () => boolean;
+  /** Puts the clock of the process forward by so many milliseconds, or back. */
+  readonly moveClock: (ms: number) => void;
   /** Kills the process at the write with this number from now on. */
   readonly killAtWrite: (number: number) => void;
 }
@@ -74,6 +77,7 @@ function startProcess(
 ): AppProcess {
   const { character, time, bitrix24, seen, truth, violations, log } = world;
   const rate = world.hasFailures ? character.storageFails : 0;
+  if (rate > 0) world.outbox.mayRepeat();
   const faults: Faults = { unavailable: rate, lostReply: rate };
   let isKilled = false;
   let writes = 0;
@@ -84,7 +88,10 @@ function startProcess(
   const inner = faultyStorage(world.storage, faults, seed + id);
   const write = async <T>(run: () => Promise<T>): Promise<T> => {
     assertAlive();
-    if (++writes >= killedAt) isKilled = true;
+    if (++writes >= killedAt) {
+      isKilled = true;
+      world.outbox.mayRepeat();
+    }
     assertAlive();
     return await run();
   };
@@ -96,14 +103,14 @@ function startProcess(
     ...(inner.write === undefined ? {} : { write: (...args) => write(() => inner.write!(...args)) }),
     close: () => Promise.resolve(),
   };
-  // Constant for the life of the process, in whole seconds.
-  const clockError = Math.floor((world.random() * 2 - 1) * (character.clockErrorMs / SECOND + 1)) * SECOND;
+  // In whole seconds.
+  let clockError = Math.floor((world.random() * 2 - 1) * (character.clockErrorMs / SECOND + 1)) * SECOND;
   if (character.clockErrorMs > 0) log.push(`  clock of process ${id}: ${clockError / SECOND} s`);
   const clock = (): number => time.now() + clockError;
   const names = Array.from({ length: code.versions }, (_, i) => [`${i + 1}`, `${i + 1}.0.0`]);
   let strings = 0;
   const options = {
-    ...{ storage, clientId: CLIENT_ID, logger: quietLogger },
+    ...{ storage, clientId: CLIENT_ID, logger: watchedLogger(violations) },
     ...(character.hasSecret ? { clientSecret: CLIENT_SECRET } : {}),
     ...simulated({ ...time, now: clock }),
     random: () => `${id}-${++strings}`,
@@ -113,10 +120,16 @@ function startProcess(
       return await bitrix24.fetch(input, init);
     },
     ...{ lookup: () => Promise.resolve(undefined), tickEveryMs: false as const },
+    ...(character.rollout === undefined ? {} : { rollout: character.rollout }),
     ...(character.isMapped ? { versions: mapped(Object.fromEntries(names)) } : {}),
   };
-  const app = createApp(options).use(applicationToken()).use(world.told.plugin(() => !isKilled));
-  for (let to = 2; to <= code.upgrades; to++) app.upgrade(`${to}.0.0`, upgradeOf(world, to), { id: `to ${to}` });
+  const app = createApp(options).use(applicationToken()).use(world.told.plugin(() => !isKilled))
+    .use(world.outbox.plugin(() => !isKilled, () => {
+      if (world.hasFailures && world.random() < character.throws) throw new Error("a random failure");
+    }));
+  for (let to = 2; to <= code.upgrades; to++) {
+    app.upgrade(`${to}.0.0`, upgradeOf(world, to, () => !isKilled), { id: `to ${to}`, rehearsal: true });
+  }
   app.upgrade("900.0.0", () => void violations.push("an upgrade to a forged version ran"), { id: "forged" });
   app.on("ONCRMDEALADD", ({ event }) => {
     mayFail(world, "deal");
@@ -136,16 +149,30 @@ function startProcess(
   );
   return {
     ...{ app, faults },
-    kill: () => void (isKilled = true),
+    kill: () => {
+      isKilled = true;
+      world.outbox.mayRepeat();
+    },
     isKilled: () => isKilled,
+    moveClock: (ms) => void (clockError += ms),
     killAtWrite: (number) => void (killedAt = writes + number),
   };
 }
 
-function upgradeOf(world: World, to: number): (ctx: UpgradeContext) => Promise<void> {
-  return async ({ step, pages, sleep }) => {
+function upgradeOf(world: World, to: number, isAlive: () => boolean): (ctx: UpgradeContext) => Promise<void> {
+  const { stepResults, violations } = world;
+  const note = (problem: string | undefined): void => void (problem !== undefined && violations.push(problem));
+  let started = 0;
+  return async ({ mode, step, pages, sleep }) => {
+    const name = `step one of ${to}`;
+    const isRun = (): boolean => mode === "run" && isAlive();
     mayFail(world, `upgrade ${to}`);
-    await step("one", () => mayFail(world, `step of ${to}`), { undo: () => mayFail(world, `undo of ${to}`) });
+    const result = await step("one", () => {
+      if (isRun()) note(stepResults.started(name));
+      mayFail(world, `step of ${to}`);
+      return `${++started} at ${world.time.now()}`;
+    }, { undo: () => mayFail(world, `undo of ${to}`) });
+    if (isRun()) note(stepResults.received(name, result));
     if (world.character.sleeps) await sleep("a minute", 60 * SECOND);
     await pages("pages", 0, (page) => {
       mayFail(world, `page ${page} of ${to}`);

@@ -1,8 +1,9 @@
 /** What a random life is made of: a portal at Bitrix24, the storage and processes of the app, and what really happened. */
 import { createHash } from "node:crypto";
-import { memoryStorage, type Storage } from "@b24/onappupdate";
+import { memoryStorage, type RolloutOptions, type Storage } from "@b24/onappupdate";
+import type { Key } from "@b24/onappupdate/storage";
 import { type FakeBitrix24, fakeBitrix24, type FakePortal } from "@b24/onappupdate/testing";
-import { openRecord } from "../../src/portal/credentials_record.ts";
+import { type CredentialsEntry, openRecord } from "../../src/portal/credentials_record.ts";
 import { credentialsKey } from "../../src/portal/keys.ts";
 import type { PortalRecord } from "../../src/portal/record.ts";
 
@@ -14,6 +15,8 @@ import { type VirtualTime, virtualTime } from "../support/time.ts";
 import { isBelieved, isMistaken, pairViolationsOf, type Truth, violationsOf } from "./_invariants.ts";
 import { createTold, type Told } from "../support/told.ts";
 import { withoutWrite } from "../support/without_write.ts";
+import { createOutbox, type Outbox } from "./_outbox.ts";
+import { createStepResults, type StepResults } from "./_step_results.ts";
 
 export const SECOND = 1000;
 export const MINUTE = 60 * SECOND;
@@ -45,7 +48,23 @@ export interface Character {
   readonly crashes: boolean;
   /** The OAuth hosts have outages. */
   readonly hasOutages: boolean;
+  /** Clocks of processes are put forward and back. */
+  readonly clocksJump: boolean;
+  /** The rollout options of the app, if it has any. */
+  readonly rollout?: RolloutOptions;
+  /** Another program of the vendor had the portal before: the app has received nothing of its installation. */
+  readonly isOld: boolean;
+  /** The storage applies ordered writes at once. */
+  readonly isAtomic: boolean;
 }
+
+/** With `first`, the portal is in the first stage. */
+const ROLLOUTS: readonly RolloutOptions[] = [
+  { appliesTo: "all", stages: [{ portals: 1, forMs: HOUR }, { percent: 100 }], pauseWhen: { failed: 1 } },
+  { appliesTo: "all", stages: [{ percent: 0 }, { percent: 100 }], first: [MEMBER_ID], concurrency: 1 },
+  { appliesTo: "all", stages: [{ percent: 0 }, { percent: 50, forMs: DAY }, { percent: 100 }] },
+  { pauseWhen: { failed: 1 }, window: { from: "22:00", to: "23:30", timeZone: "UTC" } },
+];
 
 /** An event that is not delivered yet. */
 export interface PendingEvent {
@@ -76,6 +95,10 @@ export interface World {
   readonly seen: Set<string>;
   /** What observers were told of the portal. */
   readonly told: Told;
+  /** What a plugin has put into its outbox. */
+  readonly outbox: Outbox;
+  /** The results of steps that handlers have received. */
+  readonly stepResults: StepResults;
   readonly domains: KnownDomains;
   /** States that were in effect and never true. */
   readonly violations: string[];
@@ -106,6 +129,10 @@ export function createWorld(seed: number, log: string[]): World {
     isAttacked: random() < 0.6,
     crashes: random() < 0.5,
     hasOutages: hasSecret && random() < 0.5,
+    isOld: random() < 0.2,
+    clocksJump: random() < 0.1,
+    isAtomic: random() < 0.5,
+    ...random() < 0.3 && { rollout: pick(ROLLOUTS) },
   };
   log.push(JSON.stringify(character));
   const time = virtualTime(Date.UTC(2026, 10, 1));
@@ -135,6 +162,7 @@ export function createWorld(seed: number, log: string[]): World {
   const violations: string[] = [];
   const accepted = new Map<string, number>();
   const told = createTold();
+  const stepResults = createStepResults();
   const domains = createKnownDomains();
   let before: PortalRecord | undefined;
   let removals = 0;
@@ -144,40 +172,63 @@ export function createWorld(seed: number, log: string[]): World {
       violations.push(violation);
     }
   };
+  const noteWrite = (key: Key, value: unknown, credentials: CredentialsEntry): void => {
+    if (key[1] !== MEMBER_ID) return;
+    if (key[0] === "credentials") note(pairViolationsOf(value as StoredCredentials, truth));
+    if (key[0] !== "portal") return;
+    const record = value as PortalRecord;
+    if (record.forgottenAt !== undefined && record.forgottenAt !== before?.forgottenAt) {
+      Object.assign(truth, { isForgotten: true, forgottenTs: record.uninstalledTs });
+      // Their events are deleted, and nothing but an installation makes the portal known again.
+      accepted.clear();
+    } else if (before?.status === "installed" && record.status === "uninstalled") removals++;
+    if (before !== undefined && isMistaken(before, record, truth)) truth.mistakenInstallations++;
+    const opened = before && openRecord(before, credentials);
+    if (!character.hasSecret && opened !== undefined && isBelieved(opened, record, truth, time.now())) {
+      log.push("    a forged removal is believed");
+      truth.believedRemovals++;
+      // What waited belongs to an installation that counts as over.
+      accepted.clear();
+    }
+    note(violationsOf(record, truth, removals));
+    told.note(before, record);
+    stepResults.note(record);
+    domains.note(record);
+    before = record;
+  };
+  const readCredentials = (): Promise<CredentialsEntry> => memory.get<StoredCredentials>(credentialsKey(MEMBER_ID));
   const storage: Storage = {
     ...withoutWrite(memory),
     put: async (key, value, options) => {
+      const credentials = await readCredentials();
       const result = await memory.put(key, value, options);
-      if (result.ok && key[0] === "credentials" && key[1] === MEMBER_ID) {
-        note(pairViolationsOf(value as unknown as StoredCredentials, truth));
-      }
-      if (result.ok && key[0] === "portal" && key[1] === MEMBER_ID) {
-        const record = value as unknown as PortalRecord;
-        if (record.forgottenAt !== undefined && record.forgottenAt !== before?.forgottenAt) {
-          Object.assign(truth, { isForgotten: true, forgottenTs: record.uninstalledTs });
-          // Their events are deleted, and nothing but an installation makes the portal known again.
-          accepted.clear();
-        } else if (before?.status === "installed" && record.status === "uninstalled") removals++;
-        if (before !== undefined && isMistaken(before, record, truth)) truth.mistakenInstallations++;
-        const credentials = await memory.get<StoredCredentials>(credentialsKey(MEMBER_ID));
-        const opened = before && openRecord(before, credentials);
-        if (!character.hasSecret && opened !== undefined && isBelieved(opened, record, truth, time.now())) {
-          log.push("    a forged removal is believed");
-          truth.believedRemovals++;
-          // What waited belongs to an installation that counts as over.
-          accepted.clear();
-        }
-        note(violationsOf(record, truth, removals));
-        told.note(before, record);
-        domains.note(record);
-        before = record;
-      }
+      if (result.ok) noteWrite(key, value, credentials);
       return result;
+    },
+    ...character.isAtomic && {
+      write: async (operations) => {
+        const credentials = await readCredentials();
+        const result = await memory.write!(operations);
+        for (const operation of result.ok ? operations : []) {
+          if ("put" in operation) noteWrite(operation.put, operation.value, credentials);
+        }
+        return result;
+      },
     },
   };
   return {
     ...{ random, pick, character, time, bitrix24, portal, attacker, storage, truth, violations, log },
-    ...{ pending: [], accepted, seen: new Set(), told, domains, hasFailures: true, isHalfForgotten: false },
+    ...{
+      pending: [],
+      accepted,
+      seen: new Set(),
+      told,
+      stepResults,
+      domains,
+      hasFailures: true,
+      isHalfForgotten: false,
+      outbox: createOutbox(),
+    },
     record: async () => await openedRecord(memory, MEMBER_ID),
     drive: (work) => drive(time, work),
   };

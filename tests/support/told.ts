@@ -115,7 +115,8 @@ function standing(record: PortalRecord | undefined): { readonly parked?: string;
   const { version, target, failure, installer } = record;
   // An installer that is parked holds up the upgrades.
   const isHeldUp = version !== target && typeof installer === "object" && installer.failure !== undefined;
-  const blocked = isHeldUp ? { on: "installation" } : record.blocked;
+  // Thousands may wait for a rollout: that is not told.
+  const blocked = isHeldUp ? { on: "installation" } : record.blocked?.on === "rollout" ? undefined : record.blocked;
   const isFinal = failure !== undefined && !("retryAt" in failure) && failure.to === target && version !== target;
   return {
     ...isFinal &&

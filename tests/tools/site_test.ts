@@ -46,10 +46,11 @@ describe("toPage()", () => {
 
 it("withAnchors() gives headings of a translation the anchors of the original", () => {
   const original = "# `tick()`\n\n## 1. What now?\n\n```sh\n# no heading\n```\n\n### A\n";
-  const translation = "# tick\n\n## 1. Что теперь?\n\n```sh\n# no heading\n```\n\n### А\n";
+  const translation =
+    "# tick\n\n[а](#1-что-теперь) [b](#a)\n\n## 1. Что теперь?\n\n```sh\n# no heading\n```\n\n### А\n";
   assert.equal(
     withAnchors(translation, original),
-    "# tick {#tick}\n\n## 1. Что теперь? {#_1-what-now}\n\n```sh\n# no heading\n```\n\n### А {#a}\n",
+    "# tick {#tick}\n\n[а](#_1-what-now) [b](#a)\n\n## 1. Что теперь? {#_1-what-now}\n\n```sh\n# no heading\n```\n\n### А {#a}\n",
   );
 });
 
@@ -108,6 +109,15 @@ describe("the site", () => {
       assert.ok(files.some((file) => file.startsWith("reference/") && file.endsWith(`~/${name}.html`)), name);
     }
     assert.ok(Object.keys(exports).length > 10 && html.includes("@b24/onappupdate"));
+  });
+
+  it("has Russian guides without a note that they are not translated", () => {
+    const english = ["changelog", "contributing", "options", "security"];
+    for (const page of GROUPS.flatMap(({ pages }) => pages.map(([page]) => page))) {
+      const html = readFileSync(join(site, `ru/${page}.html`), "utf8");
+      assert.equal(html.includes("только на английском"), english.includes(page), page);
+      assert.ok(!html.includes("Skip to content"), page);
+    }
   });
 
   it("loads nothing from elsewhere", () => {

@@ -375,7 +375,7 @@ test("decodeForm() accepts a long message to a bot with many nested attachments"
   assert.deepEqual([data.PARAMS.MESSAGE.length, data.PARAMS.FILES.length], [20_000, 500]);
 });
 
-test("decodeForm() survives 50,000 generated bodies", () => {
-  const { decoded, refused } = fuzz(1, 50_000, ["form"]);
-  assert(decoded > 10_000 && refused > 1000, `${decoded} decoded, ${refused} refused`);
+test("decodeForm() survives 10,000 generated bodies", () => {
+  const { decoded, refused } = fuzz(1, 10_000, ["form"]);
+  assert(decoded > 2000 && refused > 200, `${decoded} decoded, ${refused} refused`);
 });

@@ -201,7 +201,7 @@ test("decodeJson() escapes the keys that it quotes", () => {
   assert.equal(refusal(`{"":{"\u202eb":1e999}}`).path, String.raw`"".\u202eb`);
 });
 
-test("decodeJson() survives 50,000 generated bodies", () => {
-  const { decoded, refused } = fuzz(1, 50_000, ["json"]);
-  assert(decoded > 10_000 && refused > 1000, `${decoded} decoded, ${refused} refused`);
+test("decodeJson() survives 10,000 generated bodies", () => {
+  const { decoded, refused } = fuzz(1, 10_000, ["json"]);
+  assert(decoded > 2000 && refused > 200, `${decoded} decoded, ${refused} refused`);
 });

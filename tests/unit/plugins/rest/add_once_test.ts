@@ -148,7 +148,7 @@ describe("b24.addOnce()", () => {
             assert.deepEqual(ids, [1, 2]);
           }),
       check: () => assert.deepEqual(deals.map(({ TITLE }) => TITLE), ["a", "b"]),
-      pairs: 20,
+      pairs: 5,
     });
   });
 });

@@ -40,9 +40,11 @@ describe("b24.list()", () => {
 
   const LARGE: typeof BY_ID = [...BY_ID, ["user.get", "start", "ID"], ["crm.type.list", "start", "id", "types"]];
   for (const [method, by, field, key] of LARGE) {
-    it(`reads 10,000 rows of 1 kB of ${method} in 5 requests and 2.5 s, if each takes 500 ms`, async () => {
+    it(`reads 10,000 rows of ${method} in 5 requests and 2.5 s, if each takes 500 ms`, async () => {
       const made = counter();
-      const expected = bigRows(10_000, field);
+      // Rows of 1 kB once for each way to page: it takes long to encode them.
+      const isFirstOfItsWay = LARGE.find(([, other]) => (other === "start") === (by === "start"))![0] === method;
+      const expected = isFirstOfItsWay ? bigRows(10_000, field) : rows(10_000, field);
       const answer = answering(listing(expected, field, by, key));
       made.answer = async (sent) => {
         await made.takes(500);
