@@ -2,6 +2,7 @@
 import { ADOPTION } from "./adoption.ts";
 import { CONSOLE } from "./console.ts";
 import { DEV } from "./dev.ts";
+import { FORGET } from "./forget.ts";
 import { INTAKE } from "./intake.ts";
 import type { Mutant } from "./mutant.ts";
 import { NOTIFICATIONS } from "./notifications.ts";
@@ -18,6 +19,7 @@ export const MUTANTS: readonly Mutant[] = [
   ...UPGRADE,
   ...VERIFY,
   ...INTAKE,
+  ...FORGET,
   ...ADOPTION,
   ...REHEARSAL,
   ...ROLLOUT,
