@@ -11,6 +11,7 @@ import { type ComposeOptions, consoleLink, type LinkedGroup } from "./notificati
 import { createDelivering, type Delivering } from "./notifications/delivering.ts";
 import { createFlush, type OutboxEntry } from "./notifications/flush.ts";
 import type { GroupLabels } from "./notifications/group.ts";
+import { messageWithoutPortal } from "./notifications/forget.ts";
 import { createGroupStore } from "./notifications/group_store.ts";
 import { createHeartbeat, type Heartbeat, HEARTBEAT_RULES } from "./notifications/heartbeat.ts";
 import type { Severity } from "./notifications/kinds.ts";
@@ -213,7 +214,11 @@ export function notifications(options: NotificationsOptions): Plugin {
       parts = createParts(host, { options, routing, compose, delivering });
     },
     observe: createObservers(routing, { plugin: NAME, language, parts: () => parts! }),
-    outbox: delivering.outbox,
+    outbox: {
+      ...delivering.outbox,
+      forget: (entry, portal) => messageWithoutPortal(entry as OutboxEntry, portal),
+    },
+    forget: (portal) => parts!.store.forget(portal),
     tick: ({ signal }) => parts!.tick(signal),
   };
 }

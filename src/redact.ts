@@ -93,6 +93,15 @@ export function redactError(thrown: unknown, secrets: readonly Secret[], depth: 
   return copy;
 }
 
+/** Returns the message of what was thrown and why, redacted: the errors of `fetch` say why only in their cause. */
+export function messageWithCause(thrown: unknown): string {
+  const { message, cause } = thrown instanceof Error ? thrown : new Error(stringOf(() => thrown));
+  // The cause has no message if several addresses were tried.
+  const { message: reason, code } = Object(cause) as { readonly message?: unknown; readonly code?: unknown };
+  const why = [reason, code].find((text) => typeof text === "string" && text !== "");
+  return redact(why === undefined ? message : `${message}: ${why}`);
+}
+
 /** The maximum number of nested causes that are copied. */
 const MAX_CAUSES = 10;
 

@@ -1,6 +1,7 @@
 /** The stored groups. Every change is a compare-and-set, so that one process decides. */
-import type { PluginHost } from "../../mod.ts";
+import type { ForgottenPortal, PluginHost } from "../../mod.ts";
 import { FormatError } from "../../errors.ts";
+import { withoutPortal } from "./forget.ts";
 import { type Group, GROUP_FORMAT, type GroupLabels, type Occurrence, withOccurrence } from "./group.ts";
 import type { NotificationKind } from "./message.ts";
 
@@ -18,6 +19,8 @@ export interface GroupStore {
     key: string,
     change: (group: Group | undefined) => Group | "delete" | undefined,
   ) => Promise<boolean>;
+  /** Erases a portal from all groups. */
+  readonly forget: (portal: ForgottenPortal) => Promise<void>;
   /** Returns all groups, by their keys. */
   readonly all: () => Promise<ReadonlyMap<string, Group>>;
 }
@@ -78,17 +81,27 @@ export function createGroupStore(host: PluginHost, waitMs: number): GroupStore {
     });
   }
 
+  const all: GroupStore["all"] = async () => {
+    const groups = new Map<string, Group>();
+    for await (const { key, value } of storage.list<Group>(["group"])) {
+      const name = key.at(-1)!;
+      groups.set(name, checked(name, value));
+    }
+    return groups;
+  };
+
   return {
     change,
+    all,
     add: (occurrence) => put(occurrence, false),
     ensure: (occurrence) => put(occurrence, true),
-    all: async () => {
-      const groups = new Map<string, Group>();
-      for await (const { key, value } of storage.list<Group>(["group"])) {
-        const name = key.at(-1)!;
-        groups.set(name, checked(name, value));
+    forget: async (portal) => {
+      for (const key of (await all()).keys()) {
+        await change(key, (group) => {
+          const left = withoutPortal(group, portal);
+          return JSON.stringify(left) === JSON.stringify(group) ? undefined : left;
+        });
       }
-      return groups;
     },
   };
 }

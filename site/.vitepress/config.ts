@@ -77,6 +77,7 @@ export default defineConfig({
         sidebarMenuLabel: "Меню",
         returnToTopLabel: "Наверх",
         langMenuLabel: "Язык",
+        skipToContentLabel: "К содержанию",
       },
     },
   },

@@ -5,7 +5,7 @@ import { isInert, type Permission, type RuntimeEnvironment, runtimeEnvironment }
 import type { Diagnosis, Finding } from "../plugin/diagnosis.ts";
 import type { AppRuntime } from "../plugin/runtime.ts";
 import { APP } from "../portal/keys.ts";
-import { redact } from "../redact.ts";
+import { messageWithCause } from "../redact.ts";
 import type { Ticker } from "../worker/tick.ts";
 import type { Lifecycle } from "./lifecycle.ts";
 import type { Settings } from "./settings.ts";
@@ -108,7 +108,7 @@ async function storageFinding({ runtime: { storage, time, signal } }: DiagnoseOp
     return { level: "ok", about, message: `answers in ${Math.ceil(time.monotonic() - begin)} ms` };
   } catch (error) {
     const todo = "no event can be stored: see whether the storage runs, and whether it can be reached from here";
-    return { level: "problem", about, message: `does not answer: ${messageOf(error)}`, todo };
+    return { level: "problem", about, message: `does not answer: ${messageWithCause(error)}`, todo };
   }
 }
 
@@ -135,7 +135,7 @@ async function askHost(origin: string, options: DiagnoseOptions, environment: Ru
     return Number.isNaN(date) ? { finding } : { finding, difference: clock() - date };
   } catch (error) {
     const todo = "let outgoing https through a firewall or proxy: without it, no event can be verified";
-    return { finding: { level: "problem", about, message: `does not answer: ${messageOf(error)}`, todo } };
+    return { finding: { level: "problem", about, message: `does not answer: ${messageWithCause(error)}`, todo } };
   }
 }
 
@@ -147,7 +147,7 @@ async function askDev(url: string, options: DiagnoseOptions): Promise<AskedHost>
     const message = `${url} answers in place of Bitrix24, whose hosts and clock are not looked at`;
     return { finding: { level: "warning", about, message, todo: "leave the option dev out in production" } };
   } catch (error) {
-    const message = `${url} does not answer in place of Bitrix24: ${messageOf(error)}`;
+    const message = `${url} does not answer in place of Bitrix24: ${messageWithCause(error)}`;
     const todo = "start it with onappupdate dev; in production, leave the option dev out";
     return { finding: { level: "problem", about, message, todo } };
   }
@@ -196,10 +196,4 @@ function tickFindings({ runtime, isRunning, isInert, tickEveryMs, tickedAt }: Di
     : `the last one ended ${Math.round((runtime.clock() - last) / 1000)} s ago`;
   const every = tickEveryMs === false ? "only when app.tick() is called" : `every ${tickEveryMs / 1000} s`;
   return [{ level: "ok", about, message: `this process ticks ${every}: ${when}` }];
-}
-
-function messageOf(error: unknown): string {
-  const { message, cause } = error instanceof Error ? error : new Error(String(error));
-  // `fetch` of Node says why in the cause.
-  return redact(cause instanceof Error && cause.message !== "" ? `${message}: ${cause.message}` : message);
 }

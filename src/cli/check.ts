@@ -1,7 +1,6 @@
 /** `onappupdate check`: asks Bitrix24 about a portal. */
 import type { CheckReport } from "../worker/portal_check.ts";
 import { defineCommand } from "./command.ts";
-import { defined } from "../defined.ts";
 import { ASK_OPTIONS, type AskOptions, withClient } from "./connect.ts";
 import { EXIT } from "./exit.ts";
 import { portalPath } from "./operator_client.ts";
@@ -21,8 +20,8 @@ export const check = defineCommand<AskOptions>({
   examples: ["onappupdate check acme.bitrix24.de --app ./app.ts"],
   run: (invocation) =>
     withClient(invocation, async (client) => {
-      const { args: [named], options: { reason }, terminal, show } = invocation;
-      const report = await client.post<CheckReport>(portalPath(named, "/check"), defined({ reason }));
+      const { args: [named], options: { reason = "onappupdate check" }, terminal, show } = invocation;
+      const report = await client.post<CheckReport>(portalPath(named, "/check"), { reason });
       show(report, () => describe(report, terminal.stdout));
       return report.problems.length === 0 ? EXIT.done : EXIT.bad;
     }),

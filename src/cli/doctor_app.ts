@@ -1,5 +1,5 @@
 /** What `onappupdate doctor` finds by the operator API: portals, schedule, verification, messages, operators. */
-import type { Pause, RegisteredUpgrade } from "../plugin/admin.ts";
+import type { Pause, RegisteredUpgrade } from "../plugin/admin_reports.ts";
 import type { AuditEntry, UnverifiedEvents } from "../plugin/admin_pages.ts";
 import type { Finding } from "../plugin/diagnosis.ts";
 import type { OutboxMessage } from "../plugin/outbox.ts";
@@ -85,8 +85,9 @@ function portalFindings(counts: readonly PortalCount[]): Finding[] {
   }];
 }
 
-/** What ends each block. */
-const BLOCK_TODO: Readonly<Record<string, string>> = {
+/** What ends each block and other problem of a portal. */
+const TODO: Readonly<Record<string, string>> = {
+  parked: "correct the cause; then onappupdate retry, skip or rollback",
   scope: "the customer grants the scope, by updating the app",
   payment: "the customer pays for the app or the portal",
   confirmation: "an administrator of the portal confirms the method that the app calls",
@@ -110,7 +111,7 @@ function blockedFindings(portals: readonly Portal[]): Finding[] {
     message: `${counted(length, "portal")} blocked on ${on}, such as ${example?.domain}: ${
       example?.blocked?.message ?? ""
     }`,
-    ...BLOCK_TODO[on] !== undefined && { todo: BLOCK_TODO[on] },
+    ...TODO[on] !== undefined && { todo: TODO[on] },
   }));
 }
 
@@ -181,13 +182,13 @@ function auditFindings(entries: readonly AuditEntry[], now: number): Finding[] {
 
 async function askBitrix24(client: OperatorClient, portal: string | undefined): Promise<Finding[]> {
   if (portal === undefined) return [];
-  const { problems } = await client.post<CheckReport>(portalPath(portal, "/check"));
+  const { problems } = await client.post<CheckReport>(portalPath(portal, "/check"), { reason: "onappupdate doctor" });
   const about = `registrations and events of ${portal}`;
   if (problems.length === 0) return [{ level: "ok", about, message: "Bitrix24 and the plugins report no problem" }];
   return problems.map(({ code, message }) => ({
     level: "problem",
     about,
     message: `${code}: ${message}`,
-    ...BLOCK_TODO[code] !== undefined && { todo: BLOCK_TODO[code] },
+    ...TODO[code] !== undefined && { todo: TODO[code] },
   }));
 }

@@ -33,6 +33,7 @@ import { upgrades } from "./upgrades.ts";
 import { EXIT, type ExitCode } from "./exit.ts";
 import { rehearse } from "./rehearse.ts";
 import { reportError } from "./report_error.ts";
+import { PACKAGE_VERSION } from "./templates/versions.ts";
 import type { Terminal } from "./terminal.ts";
 
 /** The commands, in the order of the help. */
@@ -64,13 +65,30 @@ export async function main(args: readonly string[], terminal: Terminal): Promise
   let code: ExitCode = EXIT.done;
   const program = createProgram(terminal, (ended) => void (code = ended));
   try {
-    await program.parseAsync([...args], { from: "user" });
+    await program.parseAsync(upToUnknown(program, withoutHelp(args)), { from: "user" });
     return code;
   } catch (error) {
     // commander has printed its errors. It exits with 1 for what is a mistake in the command.
     if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT.done : EXIT.usage;
     return reportError(error, terminal);
   }
+}
+
+/** `help status` is `status --help`. */
+function withoutHelp(args: readonly string[]): readonly string[] {
+  return args[0] === "help" ? [...args.slice(1), "--help"] : args;
+}
+
+/** Returns the arguments until an unknown command: commander would print the help of what is before it for its `--help`. */
+function upToUnknown(program: Command, args: readonly string[]): string[] {
+  let command = program;
+  for (const [i, arg] of args.entries()) {
+    if (command.commands.length === 0 || arg.startsWith("-")) break;
+    const named = command.commands.find((named) => named.name() === arg);
+    if (named === undefined) return args.slice(0, i + 1);
+    command = named;
+  }
+  return [...args];
 }
 
 function createProgram(terminal: Terminal, onEnd: (code: ExitCode) => void): Command {
@@ -82,6 +100,8 @@ function createProgram(terminal: Terminal, onEnd: (code: ExitCode) => void): Com
     getOutHasColors: () => terminal.stdout.hasColor,
     getErrHasColors: () => terminal.stderr.hasColor,
   });
+  // `portals --version 2` is not this one.
+  program.enablePositionalOptions().version(PACKAGE_VERSION, "-V, --version", "print the version of this package");
   program.configureHelp({ subcommandTerm: (command) => command.name() });
   program.showHelpAfterError("Run the command with --help to see what it takes.").addHelpText("after", EPILOGUE)
     .helpCommand(false);
@@ -94,6 +114,7 @@ const HELP_COLUMNS = 79;
 const DESCRIPTION = "Tries a Bitrix24 app without a portal, shows its rollout, and acts on it.";
 
 const EPILOGUE = `
+The options of a command: onappupdate COMMAND --help
 Exit codes: 0 done, 1 asked and the answer is bad, 2 the command is invalid,
 3 the app, the operator API or the storage does not answer.
 Data goes to standard output, everything else to standard error.`;

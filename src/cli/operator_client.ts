@@ -1,5 +1,5 @@
 /** Calls of the operator API, over the network or in this process: all operating commands go through here. */
-import { redact } from "../redact.ts";
+import { messageWithCause } from "../redact.ts";
 import { REDACTED } from "../secret.ts";
 import { badAnswer, EXIT, ExitError, unreachable, usageError } from "./exit.ts";
 
@@ -119,8 +119,7 @@ async function unlessBroken<T>(name: string, read: () => Promise<T>): Promise<T>
   try {
     return await read();
   } catch (error) {
-    const message = redact(error instanceof Error ? error.message : String(error));
-    throw unreachable(`${name} does not answer: ${message}`, { cause: error });
+    throw unreachable(`${name} does not answer: ${messageWithCause(error)}`, { cause: error });
   }
 }
 

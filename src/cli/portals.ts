@@ -7,7 +7,7 @@ import { take } from "./operator_client.ts";
 import { FILTER_OPTIONS, type FilterOptions, matchOf, unmatchedHint } from "./portal_filter.ts";
 import { reasonOf, stateCell } from "./portal_text.ts";
 import type { Output } from "./terminal.ts";
-import { counted, table, wrapped } from "./text.ts";
+import { counted, table } from "./text.ts";
 
 interface PortalsOptions extends ConnectOptions, FilterOptions, ExportOptions {}
 
@@ -60,14 +60,7 @@ function tableOf(items: readonly Portal[], now: number, output: Output): string 
     ...output.isTerminal ? [] : [reasonOf(portal, now)],
   ]);
   const heads = ["DOMAIN", "STATE", "VERSION", "MEMBER ID", ...output.isTerminal ? [] : ["REASON"]];
-  const [head, ...rows] = table(heads, cells, output).split("\n");
-  if (!output.isTerminal) return [head, ...rows].join("\n");
-  const reasons = items.map((portal) => reasonOf(portal, now));
-  return [
-    head,
-    ...rows.flatMap((row, i) => reasons[i] === "" ? [row] : [row, wrapped(reasons[i]!, output.columns, "  ")]),
-  ]
-    .join("\n");
+  return table(heads, cells, output, output.isTerminal ? items.map((portal) => reasonOf(portal, now)) : []);
 }
 
 function versionsOf({ version = "?", target = "?" }: Portal): string {

@@ -27,7 +27,7 @@ export const rehearse = defineCommand<RehearseOptions>({
   examples: ["onappupdate rehearse acme.bitrix24.de --to 3 --app ./app.ts"],
   run: (invocation) =>
     withClient(invocation, async (client) => {
-      const { args: [named], options: { to, reason }, show } = invocation;
+      const { args: [named], options: { to, reason = "onappupdate rehearse" }, show } = invocation;
       const report = await client.post<RehearsalReport>(
         portalPath(named, "/rehearse"),
         defined({ target: to, reason }),

@@ -1,5 +1,6 @@
 /** `onappupdate simulate`: sends an app what Bitrix24 would send it. */
 import { defined } from "../defined.ts";
+import { messageWithCause } from "../redact.ts";
 import { parseVersion } from "../version.ts";
 import { defineCommand, invalid, type Invocation, wholeNumber } from "./command.ts";
 import { EXIT, type ExitCode, unreachable, usageError } from "./exit.ts";
@@ -90,11 +91,16 @@ export const simulate = defineCommand<SimulateOptions>({
     const answers: Answer[] = [];
     for (const { query, body } of requests) answers.push(await send(terminal, withQuery(url, query), body));
     show(answers, () => answers.map((answer) => describe(terminal, answer)).join("\n"));
-    if (options.json !== true && isUnverified(answers, options)) {
-      note(
-        "The app has stored it. Bitrix24 does not know its made-up tokens, so its verification fails: the log of the app " +
-          "says so. For events that are verified: onappupdate dev",
-      );
+    if (options.json !== true && hasMadeUpTokens(options)) {
+      const events = answers.filter(({ event }) => event !== "opening");
+      if (events.some(({ status }) => status === 200)) {
+        note(
+          "The app has stored it. Bitrix24 does not know its made-up tokens, so its verification fails: the log of the app " +
+            `says so. ${WITH_TOKENS}`,
+        );
+      } else if (options.forge === undefined && events.some(({ status }) => status === 403)) {
+        note(`The app refuses it, because its tokens are made up. ${WITH_TOKENS}`);
+      }
     }
     return exitCodeOf(answers, options);
   },
@@ -167,10 +173,9 @@ async function send({ fetch, now }: Terminal, url: URL, body: string): Promise<A
     const event = new URLSearchParams(body).get("event") ?? "opening";
     return { url: url.href, event, status: response.status, ms: now() - before, answer };
   } catch (error) {
-    throw unreachable(
-      `${url.origin} does not answer: ${error instanceof Error ? error.message : error}\nIs the app running there?`,
-      { cause: error },
-    );
+    throw unreachable(`${url.origin} does not answer: ${messageWithCause(error)}\nIs the app running there?`, {
+      cause: error,
+    });
   }
 }
 
@@ -183,11 +188,13 @@ function describe({ stdout }: Terminal, { event, status, ms, answer }: Answer): 
   }`;
 }
 
-/** Events with tokens of the command, answered 200: an app that verifies later drops them without another answer. */
-function isUnverified(answers: readonly Answer[], { token, body }: SimulateOptions): boolean {
-  if (token !== undefined || body !== undefined) return false;
-  return answers.some(({ event, status }) => event !== "opening" && status === 200);
+/** An app that verifies such events later drops them without another answer, and refuses the next ones at once. */
+function hasMadeUpTokens({ token, body }: SimulateOptions): boolean {
+  return token === undefined && body === undefined;
 }
+
+const WITH_TOKENS = "Of a portal that the app knows, pass the application_token by --token. For events that are " +
+  "verified: onappupdate dev";
 
 /** Returns what an answer says: the detail of a problem (RFC 9457), or its text. */
 function textOf(answer: string): string {

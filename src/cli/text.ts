@@ -39,23 +39,27 @@ export type Cell = string | { readonly text: string; readonly style: Style };
 
 /**
  * Returns a table with aligned columns. A column whose head begins with `>` is aligned to the right. The last column is cut
- * to the width of a terminal.
+ * to the width of a terminal; columns that do not fit into it follow below their row, with their heads. `notes`: lines below
+ * each row.
  */
 export function table(
   heads: readonly string[],
   rows: readonly (readonly Cell[])[],
-  { hasColor, isTerminal, columns }: Pick<Output, "hasColor" | "isTerminal" | "columns">,
+  output: Pick<Output, "hasColor" | "isTerminal" | "columns">,
+  notes: readonly string[] = [],
 ): string {
-  const paint = painter({ hasColor });
+  const { isTerminal, columns } = output;
+  const paint = painter(output);
   const cells = rows.map((row) => row.map((cell) => typeof cell === "string" ? { text: cell } : cell));
   const isRight = heads.map((head) => head.startsWith(">"));
   const names = heads.map((head) => head.replace(/^>/, ""));
   const widths = names.map((name, i) => Math.max(width(name), ...cells.map((row) => width(safe(row[i]!.text)))));
+  const count = isTerminal ? columnsThatFit(widths, columns) : names.length;
   const line = (row: readonly { readonly text: string; readonly style?: Style }[]): string => {
     let used = 0;
-    const parts = row.map(({ text, style }, i) => {
+    const parts = row.slice(0, count).map(({ text, style }, i) => {
       const isLast = i === row.length - 1;
-      const room = isLast && isTerminal ? Math.max(columns - used, 10) : Infinity;
+      const room = isLast && isTerminal ? Math.max(columns - used, MIN_COLUMN) : Infinity;
       const shown = cut(safe(text), room);
       const space = " ".repeat(Math.max(widths[i]! - width(shown), 0));
       used += widths[i]! + GAP.length;
@@ -64,11 +68,29 @@ export function table(
     });
     return parts.join(GAP).trimEnd();
   };
-  const head = line(names.map((text) => ({ text, style: "dim" })));
-  return [head, ...cells.map(line)].join("\n");
+  const below = (text: string): string[] => text === "" ? [] : [wrapped(text, isTerminal ? columns : Infinity, GAP)];
+  const lines = cells.flatMap((row, i) => {
+    const others = row.slice(count).map(({ text }, at) => text && `${names[count + at]!.toLowerCase()} ${text}`.trim());
+    return [line(row), ...below(others.filter((text) => text !== "").join(", ")), ...below(notes[i] ?? "")];
+  });
+  return [line(names.map((text) => ({ text, style: "dim" }))), ...lines].join("\n");
 }
 
 const GAP = "  ";
+
+/** Width of what can be left of the last column. */
+const MIN_COLUMN = 10;
+
+/** Returns the number of columns that fit into a terminal, 1 or more, the last one possibly cut. */
+function columnsThatFit(widths: readonly number[], columns: number): number {
+  let used = 0;
+  for (const [i, width] of widths.entries()) {
+    const isLast = i === widths.length - 1;
+    if (i > 0 && used + (isLast ? Math.min(width, MIN_COLUMN) : width) > columns) return i;
+    used += width + GAP.length;
+  }
+  return widths.length;
+}
 
 /** Returns the number of characters that people see, near enough for tables. */
 export function width(text: string): number {

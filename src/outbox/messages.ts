@@ -159,8 +159,30 @@ export async function buryMessage(
 ): Promise<boolean> {
   const { plugin, id, entry: { value: { due: _, ...message } } } = taken;
   const value: StoredMessage = { ...message, error, deadAt, expiresAt: deadAt + DEAD_KEPT_MS };
-  const letter: WriteOperation = { put: deadLetterKey(plugin, id), value, ttlMs: DEAD_KEPT_MS };
-  return (await writeInOrder(storage, [letter, ...removal(taken)])).ok;
+  const key = deadLetterKey(plugin, id);
+  const letter: WriteOperation = { put: key, value, ttlMs: DEAD_KEPT_MS };
+  if ((await writeInOrder(storage, [letter, ...removal(taken)])).ok) return true;
+  // Another process has the message, or an operator has erased what it says: this letter may be stored, and says it still.
+  const left = await storage.get<StoredMessage>(key);
+  if (left !== null && left.value.deadAt === deadAt) await storage.delete(key, { ifVersion: left.version });
+  return false;
+}
+
+/** Deletes a message or a dead letter, whoever has it. Resolves to whether it was still the same. */
+export async function deleteStored(storage: Storage, { key, value, version }: Entry<StoredMessage>): Promise<boolean> {
+  if (value.due === undefined) return (await storage.delete(key, { ifVersion: version })).ok;
+  return await deleteMessage(storage, { ...nameOf(key), entry: { key, value, version } });
+}
+
+/** Replaces a message or a dead letter, whoever has it. Resolves to whether it was still the same. */
+export async function replaceStored(
+  storage: Storage,
+  { key, version }: Entry<StoredMessage>,
+  value: StoredMessage,
+  now: number,
+): Promise<boolean> {
+  const ttlMs = value.due === undefined ? Math.max(0, value.expiresAt - now) : ttlOf(value, now);
+  return (await storage.put(key, value, { ifVersion: version, ttlMs })).ok;
 }
 
 /** Returns the name of the message or dead letter under a key. */

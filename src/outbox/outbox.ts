@@ -11,12 +11,14 @@ import type {
   OutboxResult,
   PluginOutbox,
 } from "../plugin/outbox.ts";
+import type { ForgottenPortal } from "../plugin/forgotten_portal.ts";
 import type { AppRuntime } from "../plugin/runtime.ts";
 import { DEAD_LETTERS, deadLetterKey, OUTBOX_MESSAGES } from "../portal/keys.ts";
 import { entryTime } from "../portal/schedule.ts";
 import type { Entry, Key } from "../storage/storage.ts";
 import { encodeValue } from "../storage/value.ts";
 import { createDelivery } from "./delivery.ts";
+import { forgetMessages } from "./forget.ts";
 import { createDroppedMessages, createKeptCount, createMessageCounts, inDropOrder, MAX_DEAD_LETTERS } from "./kept.ts";
 import { nameOf, putMessage, type StoredMessage } from "./messages.ts";
 
@@ -28,6 +30,8 @@ export interface Outbox {
     readonly list: OutboxAdmin["list"];
     readonly retry: (letters: DeadLetters) => Promise<number>;
   };
+  /** Deletes what names a portal, or has its plugin erase the name. */
+  readonly forget: (portal: ForgottenPortal) => Promise<void>;
   /** Begins to deliver what is due, and reports what was dropped. Resolves once what is due is known. */
   readonly tick: () => Promise<void>;
   /** Resolves when this process delivers nothing. */
@@ -152,6 +156,10 @@ export function createOutbox(runtime: AppRuntime, isRunning: () => boolean): Out
         return await retry(letters);
       },
     },
+    forget: (portal) =>
+      forgetMessages(runtime, portal, (prefix, plugin) => {
+        (prefix === DEAD_LETTERS ? deadLetters : messages.of(plugin)).add(-1);
+      }),
     tick: async () => {
       if (plugins.some(({ outbox }) => outbox !== undefined)) await delivery.passDue();
       dropped.report();

@@ -1,6 +1,7 @@
 /** The outbox as plugins use it: messages that the core keeps and a plugin delivers. */
 import { option, type OptionRules } from "../check_options.ts";
 import type { Attribution } from "./admin_pages.ts";
+import type { ForgottenPortal } from "./forgotten_portal.ts";
 import { RETRY_RULES, type RetryPolicy } from "../retry.ts";
 
 /** Delivers the messages of a plugin: {@linkcode Plugin.outbox}. */
@@ -17,6 +18,12 @@ export interface OutboxHandler {
    * retries. The message of the error is stored: it must not contain a secret.
    */
   readonly deliver: (message: unknown, context: OutboxContext) => void | Promise<void>;
+  /**
+   * Returns a message without anything about a portal that `app.admin.forget` erases, or `undefined` for one that is to be
+   * deleted. Called for each message that contains the portal's `member_id` or domain. Without this function, these messages are
+   * deleted.
+   */
+  readonly forget?: (message: unknown, portal: ForgottenPortal) => unknown;
   /** Retry policy of failed deliveries. By default, that of the app. */
   readonly retry?: RetryPolicy;
   /**
@@ -163,6 +170,7 @@ const MAX_TIMEOUT_MS = 10 * 60 * 1000;
 /** The rules of an {@linkcode OutboxHandler}. */
 export const OUTBOX_RULES: OptionRules<OutboxHandler> = {
   deliver: option.required(option.function()),
+  forget: option.function(),
   retry: option.object(RETRY_RULES),
   timeoutMs: option.number({ min: 1, max: MAX_TIMEOUT_MS }),
 };

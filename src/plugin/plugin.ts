@@ -5,6 +5,7 @@ import type { Secret } from "../secret.ts";
 import type { Context } from "./context.ts";
 import type { PluginHost } from "./host.ts";
 import { OBSERVER_RULES, type Observers } from "./observers.ts";
+import type { ForgottenPortal } from "./forgotten_portal.ts";
 import { OUTBOX_RULES, type OutboxHandler } from "./outbox.ts";
 import { type Tracing, TRACING_RULES } from "./tracing.ts";
 import { type VerificationPolicy, verificationRules } from "./verification_policy.ts";
@@ -95,6 +96,11 @@ export interface Plugin<Needs extends object = object, Adds extends object = obj
   /** Delivers what the plugin puts into `host.outbox`, in a started app. */
   readonly outbox?: OutboxHandler;
   /**
+   * Erases what the plugin stores of a portal elsewhere than under `["portal", memberId, …]`. Called by `app.admin.forget`, which
+   * rejects with what it throws; a further call calls it again. For messages in the outbox, see {@linkcode OutboxHandler.forget}.
+   */
+  readonly forget?: (portal: ForgottenPortal) => void | Promise<void>;
+  /**
    * Called in every tick of a started app, in each process, beside the work on portals: every `tickEveryMs` milliseconds, and by
    * `app.tick()`, which waits for it. One call at a time in a process. A call that takes longer than a minute has failed, and
    * its `signal` is aborted, as it is when the app closes. An error that it throws is logged.
@@ -125,6 +131,7 @@ export const PLUGIN_RULES: OptionRules<Plugin> = {
   observe: option.object(OBSERVER_RULES),
   tracing: option.object(TRACING_RULES),
   outbox: option.object(OUTBOX_RULES),
+  forget: option.function(),
   tick: option.function(),
   rehearsal: option.flag(),
   close: option.function(),

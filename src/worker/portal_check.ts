@@ -7,7 +7,7 @@ import type { Plugin } from "../plugin/plugin.ts";
 import { type AppRuntime, makeHandlerContext } from "../plugin/runtime.ts";
 import { describeClaims } from "../portal/claims.ts";
 import { withPortalLease } from "../portal/exclusive.ts";
-import type { PortalRecord } from "../portal/record.ts";
+import { blockOf, type PortalRecord, portalState } from "../portal/record.ts";
 import { storedRecord } from "../portal/record_access.ts";
 import { loadPortal } from "../portal/record_store.ts";
 import { redactError } from "../redact.ts";
@@ -19,8 +19,8 @@ import { syntheticUpdateEvent } from "./missed_updates.ts";
 export interface CheckProblem {
   /**
    * `uninstalled`; `not_installed` (Bitrix24 sends no events before the app's installer calls `installFinish`);
-   * `unconfirmed` (an event claims what Bitrix24 does not confirm); a `BlockedReason` such as `payment`; or the name of the
-   * plugin that found the problem.
+   * `unconfirmed` (an event claims what Bitrix24 does not confirm); `parked` (an upgrade has failed for good); a
+   * `BlockedReason` such as `payment`; or the name of the plugin that found the problem.
    */
   readonly code: string;
   /** Description for people, without tokens. */
@@ -83,16 +83,19 @@ export async function checkPortal(
   if (info === undefined) {
     if (hasWork) wake(memberId);
     if (error instanceof UnreachableError || error?.blockedOn === undefined) throw error;
-    return makeReport(record, [{ code: error.blockedOn, message: error.message }, ...claimProblems(record)]);
+    const problems = [{ code: error.blockedOn, message: error.message }, ...parkedProblems(record)];
+    return makeReport(record, [...problems, ...claimProblems(record)]);
   }
   // Under a lease: a worker must not change what plugins compare.
   const found = isLeased ? await findProblems(runtime, record) : await findProblemsUnderLease(options, memberId);
   if (hasWork || isUnblocked) wake(memberId);
   const after = await loadPortal(storage, memberId);
   const problems: CheckProblem[] = info.isInstalled ? [] : [NOT_INSTALLED];
-  if (after.blocked !== undefined) problems.push({ code: after.blocked.on, message: after.blocked.message });
+  const blocked = blockOf(after);
+  if (blocked !== undefined) problems.push({ code: blocked.on, message: blocked.message });
+  problems.push(...parkedProblems(after));
   // A plugin may have found what the portal is blocked on.
-  problems.push(...found.filter(({ code }) => code !== after.blocked?.on), ...claimProblems(after));
+  problems.push(...found.filter(({ code }) => code !== blocked?.on), ...claimProblems(after));
   const { scope, status } = info;
   return makeReport(after, problems, { isRaised, scope, ...defined({ installed, status }) });
 }
@@ -103,6 +106,13 @@ const NOT_INSTALLED: CheckProblem = {
   code: "not_installed",
   message: "the installation is not finished: Bitrix24 sends no events before the installer calls installFinish",
 };
+
+/** Returns the failure for which the portal is parked. */
+function parkedProblems(record: PortalRecord): CheckProblem[] {
+  if (portalState(record) !== "parked") return [];
+  const { upgradeId, message = "a rollback has not ended" } = record.failure ?? {};
+  return [{ code: "parked", message: upgradeId === undefined ? message : `upgrade ${upgradeId}: ${message}` }];
+}
 
 /** Returns the claims that Bitrix24 has contradicted, or never confirmed. */
 function claimProblems({ claims = {} }: PortalRecord): CheckProblem[] {

@@ -23,6 +23,22 @@ const codeOf = (text: string): readonly string[] => text.match(/^ *```[\s\S]*?^ 
 const levelsOf = (text: string): readonly string[] =>
   text.replaceAll(/^ *```[\s\S]*?^ *```$/gm, "").match(/^#+(?= )/gm) ?? [];
 
+/** Returns a Markdown text without blocks of code and comments. */
+const proseOf = (text: string): string =>
+  text.replaceAll(/^ *```[\s\S]*?^ *```$/gm, "").replaceAll(/<!--[\s\S]*?-->/g, "");
+
+/** Returns the names in code of the prose, such as options and commands. Plain words in code may be translated. */
+const namesOf = (text: string): readonly string[] =>
+  Array.from(
+    proseOf(text).matchAll(/(?<!`)(`+)(?!`)([\s\S]*?[^`])\1(?!`)/g),
+    ([, , name]) => name!.replaceAll(/\s+/g, " "),
+  ).filter((name) => /[^a-z' ]/.test(name));
+
+/** Returns the pages, with anchors, that a text links to. */
+const linksOf = (text: string): readonly string[] =>
+  Array.from(proseOf(text).matchAll(/\]\(([^)#\s][^)\s]*)\)/g), ([, link]) => link!.split("/").at(-1)!)
+    .filter((link) => !link.startsWith("README"));
+
 describe("translations", () => {
   it("each page has one, except the generated reference of options", () => {
     const pages = (folder: string): string[] =>
@@ -36,8 +52,16 @@ describe("translations", () => {
       assert.deepEqual(codeOf(read(translation)), codeOf(read(original)));
     });
 
+    it(`${translation} has the names and the links of ${original}`, () => {
+      const lacks = (of: (text: string) => readonly string[]): readonly string[] => {
+        const translated = new Set(of(read(translation)));
+        return of(read(original)).filter((item) => !translated.has(item));
+      };
+      assert.deepEqual([...lacks(namesOf), ...lacks(linksOf)], []);
+    });
+
     it(`${translation} is in Russian`, () => {
-      const prose = read(translation).replaceAll(/^ *```[\s\S]*?^ *```$/gm, "").replaceAll(/`[^`]*`|\]\([^)]*\)/g, "");
+      const prose = proseOf(read(translation)).replaceAll(/`[^`]*`|\]\([^)]*\)/g, "");
       const letters = (script: RegExp): number => prose.match(script)?.length ?? 0;
       assert.ok(letters(/[а-яё]/gi) > 2 * letters(/[a-z]/gi));
     });

@@ -111,6 +111,15 @@ describe("the site", () => {
     assert.ok(Object.keys(exports).length > 10 && html.includes("@b24/onappupdate"));
   });
 
+  it("has Russian guides without a note that they are not translated", () => {
+    const english = ["changelog", "contributing", "options", "security"];
+    for (const page of GROUPS.flatMap(({ pages }) => pages.map(([page]) => page))) {
+      const html = readFileSync(join(site, `ru/${page}.html`), "utf8");
+      assert.equal(html.includes("только на английском"), english.includes(page), page);
+      assert.ok(!html.includes("Skip to content"), page);
+    }
+  });
+
   it("loads nothing from elsewhere", () => {
     for (const file of files.filter((file) => file.endsWith(".html"))) {
       const html = readFileSync(join(site, file), "utf8");

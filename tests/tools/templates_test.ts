@@ -4,7 +4,13 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
-import { DENO_VERSION, NODE_VERSION, PACKAGE_RANGE, RANGES } from "../../src/cli/templates/versions.ts";
+import {
+  DENO_VERSION,
+  NODE_VERSION,
+  PACKAGE_RANGE,
+  PACKAGE_VERSION,
+  RANGES,
+} from "../../src/cli/templates/versions.ts";
 import { combinations } from "../../src/cli/templates/choice.ts";
 import { projectFiles } from "../../src/cli/templates/project.ts";
 import { run } from "../../scripts/run.ts";
@@ -19,7 +25,7 @@ describe("versions of new projects", () => {
   });
 
   it("are that of this package, and of the runtimes that its documentation names", () => {
-    assert.equal(PACKAGE_RANGE, `^${manifest.version}`);
+    assert.deepEqual([PACKAGE_VERSION, PACKAGE_RANGE], [manifest.version, `^${manifest.version}`]);
     assert.match(
       readFileSync(join(root, "README.md"), "utf8"),
       new RegExp(`deno@${DENO_VERSION.replaceAll(".", "\\.")}`),

@@ -40,7 +40,9 @@ export interface AdminOptions {
   readonly audited: Audited;
   readonly batches: BatchRunner;
   readonly adopt: Adopt["adopt"];
-  readonly outbox: Outbox["admin"];
+  readonly outbox: Outbox["admin"] & Pick<Outbox, "forget">;
+  /** Sets the plugins up. */
+  readonly setUp: () => Promise<void>;
   /** Rollouts of apps without the option `rollout` can be looked at, too. */
   readonly rollout: Rollout;
   /** Does at once what an action on a rollout causes, if the app is running. */

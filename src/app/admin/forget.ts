@@ -1,5 +1,7 @@
 /** Erasure: deletes everything that is stored of a portal but a tombstone. */
 import { OnAppUpdateError } from "../../errors.ts";
+import type { Outbox } from "../../outbox/outbox.ts";
+import { forgottenPortal } from "../../plugin/forgotten_portal.ts";
 import type { AppRuntime } from "../../plugin/runtime.ts";
 import { withPortalLease } from "../../portal/exclusive.ts";
 import { pluginPortalPrefix } from "../../portal/keys.ts";
@@ -12,9 +14,19 @@ import { removeUnverifiedBefore } from "../../portal/unverified.ts";
 import { listKeys } from "../../storage/list_keys.ts";
 import type { ActionParts } from "./actions.ts";
 
+/** The parts of an app that {@linkcode forget} uses. */
+interface ForgetParts extends ActionParts {
+  readonly outbox: Pick<Outbox, "forget">;
+  /** Sets the plugins up. */
+  readonly setUp: () => Promise<void>;
+}
+
 /** Erases a portal; see `Admin.forget`. */
-export async function forget({ runtime, wake }: ActionParts, memberId: string): Promise<void> {
-  await loadPortal(runtime.storage, memberId);
+export async function forget({ runtime, wake, outbox, setUp }: ForgetParts, memberId: string): Promise<void> {
+  const { domain, indexedAs } = await loadPortal(runtime.storage, memberId);
+  const portal = forgottenPortal(memberId, [domain, ...indexedAs?.former ?? []]);
+  // Operators may use an app that was neither started nor set up.
+  if (runtime.plugins.some((plugin) => plugin.forget !== undefined)) await setUp();
   const finished = await withPortalLease({ ...runtime, wake }, memberId, async (lease) => {
     const at = runtime.clock();
     // All of them: the clocks of processes that received some may be ahead.
@@ -25,6 +37,9 @@ export async function forget({ runtime, wake }: ActionParts, memberId: string): 
     await removeUnverifiedBefore(runtime, memberId, at);
     await deleteHistory(runtime.storage, memberId);
     for (const { name } of runtime.plugins) await deleteAll(runtime, pluginPortalPrefix(name, memberId));
+    // Plugins first: what they have not put into the outbox yet has no name then.
+    for (const plugin of runtime.plugins) await plugin.forget?.(portal);
+    await outbox.forget(portal);
     runtime.log.info("portal forgotten", { event: "portal.forgotten", memberId });
   });
   if (finished === undefined) {

@@ -7,7 +7,7 @@ export const LIFE: readonly StandInCommand[] = [
   {
     name: "install",
     usage: "[version] [--wizard]",
-    help: "install; --wizard: no event before finish",
+    help: "install; --wizard: events after finish",
     key: "i",
     run: async (standIn, args) => {
       const { rest: [version = "1"], has } = flagsOf(args, ["wizard"]);
@@ -55,7 +55,7 @@ export const LIFE: readonly StandInCommand[] = [
   {
     name: "event",
     usage: "NAME [KEY=VALUE …]",
-    help: "such as event ONCRMDEALADD FIELDS[ID]=7",
+    help: "such as ONCRMDEALADD FIELDS[ID]=7",
     run: async (standIn, [name = "", ...pairs]) => {
       if (!/^ON[A-Z0-9_]+$/i.test(name)) throw new CommandError("which event? wanted a name such as ONCRMDEALADD");
       const { portal } = installed(standIn);

@@ -8,7 +8,7 @@ import type { CallEntry, Entry, SentEntry } from "./transcript.ts";
 export type Paint = ReturnType<typeof painter>;
 
 const DOMAIN_WIDTH = 22;
-const NAME_WIDTH = 30;
+const NAME_WIDTH = 24;
 
 /** Returns the line of an entry, and below it what is worth a second one; nothing while an event is on its way. */
 export function entryLines(entry: Entry, paint: Paint): string[] {
@@ -98,6 +98,9 @@ function firstLine(text: string): string {
   return cut(safe(text.trim()), 110);
 }
 
+/** A longer text is whole: the columns after it give way. */
 function column(text: string, width: number): string {
-  return cut(safe(text), width).padEnd(width);
+  return cut(safe(text), MAX_COLUMN).padEnd(width);
 }
+
+const MAX_COLUMN = 60;

@@ -19,7 +19,7 @@ export const TROUBLE: readonly StandInCommand[] = [
   {
     name: "forge",
     usage: `[${FORGERIES.join("|")}]`,
-    help: "post an update that Bitrix24 has not sent",
+    help: "an update that Bitrix24 has not sent",
     key: "g",
     run: async (standIn, [kind = "token"]) => {
       const { portal, version } = installed(standIn);
@@ -49,7 +49,7 @@ export const TROUBLE: readonly StandInCommand[] = [
   {
     name: "payment",
     usage: "[on|off]",
-    help: "let the paid period end, or begin again",
+    help: "the paid period ends, or begins again",
     key: "p",
     run: async (standIn, [to]) => {
       const { portal } = installed(standIn);
@@ -87,7 +87,7 @@ export const TROUBLE: readonly StandInCommand[] = [
   {
     name: "expire",
     usage: "",
-    help: "let the access tokens of the portal expire",
+    help: "expire the access tokens of the portal",
     key: "e",
     run: (standIn) => {
       standIn.selected().expireTokens();
@@ -98,7 +98,7 @@ export const TROUBLE: readonly StandInCommand[] = [
   {
     name: "fail",
     usage: "CODE [METHOD]",
-    help: "refuse the next call: fail ACCESS_DENIED profile",
+    help: "refuse the next call (of that method)",
     run: (standIn, [code = "", method]) => {
       if (!/^\w{3,60}$/.test(code)) throw new CommandError("which error? wanted a code such as QUERY_LIMIT_EXCEEDED");
       standIn.selected().fail(code, method === undefined ? {} : { method });

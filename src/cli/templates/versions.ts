@@ -1,7 +1,9 @@
 /** The versions that new projects ask for. A test compares them with the ones that this package is tested with. */
 
+/** Version of this package. */
+export const PACKAGE_VERSION = "0.1.0";
 /** This package. */
-export const PACKAGE_RANGE = "^0.1.0";
+export const PACKAGE_RANGE = `^${PACKAGE_VERSION}`;
 
 /** Version of Deno in containers. */
 export const DENO_VERSION = "2.9.6";

@@ -1,5 +1,13 @@
 import assert from "node:assert/strict";
-import { memoryStorage, type Storage } from "@b24/onappupdate";
+import {
+  memoryStorage,
+  NonRetriableError,
+  type Plugin,
+  type PluginHost,
+  type PluginOutbox,
+  RetryAfterError,
+  type Storage,
+} from "@b24/onappupdate";
 import { StorageError, UnknownPortalError } from "@b24/onappupdate/errors";
 import { writeRecord } from "../../../src/portal/record_store.ts";
 import { MEMBER_ID, OTHER_MEMBER_ID, rig } from "../../support/app.ts";
@@ -102,6 +110,101 @@ describe("admin.forget()", () => {
     await app.settled();
     assert.deepEqual(told, ["removed"]);
     await app.close();
+  });
+
+  it("deletes messages and dead letters of the outbox that name the portal, also by a former domain", async () => {
+    const storage = memoryStorage();
+    const { app, send, portal, bitrix24 } = rig({ storage });
+    let put: PluginOutbox["put"];
+    app.use({
+      name: "crm",
+      setup: (host) => void (put = host.outbox.put),
+      outbox: {
+        deliver: (message) => {
+          throw JSON.stringify(message).includes("dead") ? new NonRetriableError("gone") : new Error("down");
+        },
+      },
+    });
+    await send(portal.install(2));
+    await send(bitrix24.portal({ memberId: MEMBER_ID, domain: "renamed.bitrix24.de" }).update(3));
+    await app.settled();
+    assert.equal((await app.portal(MEMBER_ID))?.domain, "renamed.bitrix24.de");
+    for (const [i, text] of [MEMBER_ID, "example.bitrix24.de", "see https://Renamed.bitrix24.de/rest"].entries()) {
+      await put!({ text }, { id: `waits-${i}` });
+      await put!({ deep: [{ dead: text }] }, { id: `dead-${i}` });
+    }
+    await put!({ text: "hello" }, { id: `of-${MEMBER_ID}` });
+    for (const text of [OTHER_MEMBER_ID, "someexample.bitrix24.de", "example.bitrix24.de.example.org"]) {
+      await put!({ text }, { id: `kept-${text}` });
+    }
+    await app.tick();
+    const ids = async (state: "waiting" | "dead") => (await app.admin.outbox.list({ state })).items.map(({ id }) => id);
+    assert.equal((await ids("waiting")).length, 7);
+    assert.deepEqual(await ids("dead"), ["dead-0", "dead-1", "dead-2"]);
+
+    await app.admin.forget(MEMBER_ID, OPERATOR);
+    assert.deepEqual(await ids("dead"), []);
+    assert.deepEqual((await ids("waiting")).toSorted(), [
+      ...["kept-example.bitrix24.de.example.org", "kept-someexample.bitrix24.de", `kept-${OTHER_MEMBER_ID}`].toSorted(),
+    ]);
+    assert.equal((await Array.fromAsync(storage.list(["outbox", "due"]))).length, 3);
+    await app.close();
+  });
+
+  it("lets a plugin change its messages, and erase what else it stores, also in an app that is not set up", async () => {
+    const storage = memoryStorage();
+    const { app, send, portal, later } = rig({ storage });
+    const delivered: unknown[] = [];
+    let isDown = true;
+    const asked: unknown[] = [];
+    const plugin: Plugin = {
+      name: "crm",
+      outbox: {
+        deliver: (message) => {
+          if (isDown) throw new RetryAfterError(1000, `portal ${MEMBER_ID} is down`);
+          delivered.push(message);
+        },
+        forget: (message, { without }) => {
+          const { text } = message as { readonly text: string };
+          return text.startsWith("drop") ? undefined : { text: without(text) };
+        },
+      },
+    };
+    let host: PluginHost;
+    app.use({ ...plugin, setup: (given) => void (host = given) });
+    await send(portal.install(2));
+    for (const text of [`drop ${MEMBER_ID}`, `${MEMBER_ID} of example.bitrix24.de, and others`, "others"]) {
+      await host!.outbox.put({ text });
+    }
+    await app.tick();
+    await app.close();
+
+    const operators = rig({ storage });
+    operators.app.use({
+      ...plugin,
+      setup: () => void asked.push("set up"),
+      forget: ({ memberId }) => void asked.push(memberId),
+    });
+    await operators.app.admin.forget(MEMBER_ID, OPERATOR);
+    assert.deepEqual(asked, ["set up", MEMBER_ID]);
+    assert.deepEqual(
+      (await stored(storage)).filter((line) => line.includes("outbox") && /example\.bitrix24/.test(line)),
+      [],
+    );
+    await operators.app.close();
+
+    isDown = false;
+    const next = rig({ storage });
+    next.app.use(plugin);
+    next.later();
+    later();
+    await next.app.tick();
+    await next.app.settled();
+    assert.deepEqual(delivered.map((message) => (message as { readonly text: string }).text).toSorted(), [
+      "[forgotten] of [forgotten], and others",
+      "others",
+    ]);
+    await next.app.close();
   });
 
   it("deletes events that a process received whose clock is ahead", async () => {

@@ -54,7 +54,19 @@ describe("the connection of operating commands", () => {
   });
 
   const answers: Readonly<Record<string, readonly [code: number, message: RegExp, answer: () => Promise<Response>]>> = {
-    "nothing": [3, /does not answer/, () => Promise.reject(new TypeError("connection refused"))],
+    "nothing": [
+      3,
+      /does not answer: fetch failed: connection refused\n/,
+      () => Promise.reject(new TypeError("fetch failed", { cause: new Error("connection refused") })),
+    ],
+    "nothing at several addresses": [
+      3,
+      /does not answer: fetch failed: ECONNREFUSED\n/,
+      () => {
+        const cause = Object.assign(new AggregateError([new Error("a"), new Error("b")]), { code: "ECONNREFUSED" });
+        return Promise.reject(new TypeError("fetch failed", { cause }));
+      },
+    ],
     "another server": [
       3,
       /answers 404, and is no operator API/,

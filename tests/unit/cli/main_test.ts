@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { PACKAGE_VERSION } from "../../../src/cli/templates/versions.ts";
 import { cli } from "../../support/cli.ts";
 import { describe, test } from "../../support/test.ts";
 
@@ -25,6 +26,28 @@ describe("onappupdate", () => {
       out,
       /3 the app, the operator API or\s+the storage does not answer|3 the app, the operator API or the storage/,
     );
+  });
+
+  test("--version prints the version of the package, and only before a command", async () => {
+    for (const option of ["--version", "-V"]) {
+      assert.deepEqual(await cli([option]), { code: 0, out: `${PACKAGE_VERSION}\n`, err: "" });
+    }
+    const { code, out } = await cli(["portals", "--version", "2"]);
+    assert.deepEqual({ code, out }, { code: 2, out: "" });
+  });
+
+  test("help is the same as --help", async () => {
+    for (const command of [[], ["status"], ["rollout"], ["rollout", "pause"]]) {
+      assert.deepEqual(await cli(["help", ...command]), await cli([...command, "--help"]));
+    }
+  });
+
+  test("an unknown command is refused with --help, too", async () => {
+    for (const args of [["nope", "--help"], ["help", "nope"], ["rollout", "nope", "--help"]]) {
+      const { code, out, err } = await cli(args);
+      assert.deepEqual({ code, out }, { code: 2, out: "" });
+      assert.match(err, /^error: unknown command 'nope'/);
+    }
   });
 
   test("each command has help of less than 80 columns, with examples and --json", async () => {

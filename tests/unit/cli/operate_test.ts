@@ -236,7 +236,7 @@ describe("operating commands", () => {
       ...["check", "grace", "ticket-17", "done", current.memberId],
     ]);
     assert.deepEqual([rehearsal!.action, rehearsal!.by, rehearsal!.reason, rehearsal!.outcome], [
-      ...["rehearse", "ada", "POST /portals/{portal}/rehearse", "refused"],
+      ...["rehearse", "ada", "onappupdate rehearse", "refused"],
     ]);
     assert.deepEqual(rehearsal!.details, { target: "next" });
   });

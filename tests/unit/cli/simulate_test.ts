@@ -134,7 +134,11 @@ describe("onappupdate simulate", () => {
     assert.equal(await noteOf("update", ...url, "--token", "a".repeat(32)), "");
     assert.equal(await noteOf("update", ...url, "--body", `${fixtures}update-documented.form`), "");
     assert.equal(await noteOf("open", "--page", "http://127.0.0.1:8000/app"), "");
-    assert.equal((await simulate(["update", ...url], recorder(403))).err, "");
+    const refused = (...args: string[]): Promise<string> =>
+      simulate([...args, ...url], recorder(403)).then(({ err }) => err);
+    assert.match(await refused("update"), /^The app refuses it, because its tokens are made up\. .*by --token/);
+    assert.equal(await refused("update", "--token", "f".repeat(32)), "");
+    assert.equal(await refused("update", "--forge", "token"), "");
   });
 
   test("prints the detail of a refusal", async () => {
@@ -145,9 +149,11 @@ describe("onappupdate simulate", () => {
   });
 
   test("exits with 3 if nothing answers", async () => {
-    const { code, out, err } = await simulate(["update", "--url", URL_OF_APP]);
+    const fetch: Terminal["fetch"] = () =>
+      Promise.reject(new TypeError("this test has no network", { cause: new Error("offline") }));
+    const { code, out, err } = await simulate(["update", "--url", URL_OF_APP], { fetch });
     assert.deepEqual({ code, out }, { code: 3, out: "" });
-    assert.match(err, /^error: http:\/\/localhost:8000 does not answer/);
+    assert.match(err, /^error: http:\/\/localhost:8000 does not answer: this test has no network: offline\nIs the app/);
   });
 
   test("sends to other machines with --remote only", async () => {

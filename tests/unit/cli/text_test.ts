@@ -40,6 +40,24 @@ describe("text of the command line", () => {
     assert.equal(text, ["NAME   COUNT  MESSAGE", "a          1  a long me…", "bcdef    100  b\\u001b"].join("\n"));
   });
 
+  test("table() shows columns that do not fit into a terminal below their row", () => {
+    const rows = [["2023-11-14", "done", "a reason of several words"], ["2023-11-15", "", "b\u001b"]];
+    const heads = ["TIME", "OUTCOME", "REASON"];
+    const shown = (columns: number, isTerminal = true): string[] =>
+      table(heads, rows, { hasColor: false, isTerminal, columns }, ["", "a note"]).split("\n");
+    assert.deepEqual(shown(26), [
+      ...["TIME        OUTCOME", "2023-11-14  done", "  reason a reason of", "  several words"],
+      ...["2023-11-15", "  reason b\\u001b", "  a note"],
+    ]);
+    assert.deepEqual(shown(12), [
+      ...["TIME", "2023-11-14", "  outcome", "  done,", "  reason a", "  reason of", "  several", "  words"],
+      ...["2023-11-15", "  reason", "  b\\u001b", "  a note"],
+    ]);
+    assert.deepEqual(shown(26, false).slice(1), [
+      ...["2023-11-14  done     a reason of several words", "2023-11-15           b\\u001b", "  a note"],
+    ]);
+  });
+
   test("painter() colors only where colors are shown", () => {
     assert.equal(painter({ hasColor: false })("red", "x"), "x");
     assert.equal(painter({ hasColor: true })("red", "x"), "\u001b[31mx\u001b[39m");

@@ -1,5 +1,13 @@
 import assert from "node:assert/strict";
-import { type AppOptions, B24Error, deployed, memoryStorage, type Plugin, type Storage } from "@b24/onappupdate";
+import {
+  type AppOptions,
+  B24Error,
+  deployed,
+  memoryStorage,
+  NonRetriableError,
+  type Plugin,
+  type Storage,
+} from "@b24/onappupdate";
 import { NoCredentialsError, StorageError } from "@b24/onappupdate/errors";
 import type { Entry, Key } from "@b24/onappupdate/storage";
 import { portalKey, unverifiedDueKey, unverifiedKey } from "../../../src/portal/keys.ts";
@@ -95,6 +103,35 @@ describe("app.check()", () => {
     assert.deepEqual(await codes(), ["authorization"]);
     await made.send("ONAPPUNINSTALL", { "data[CLEAN]": "1" });
     assert.deepEqual(await codes(), ["uninstalled"]);
+  });
+
+  it("reports that the portal is parked, and why", async () => {
+    const made = testApp();
+    made.app.upgrade("3", () => {
+      throw new NonRetriableError("no price list");
+    });
+    await install(made);
+    made.oauth.version = 3;
+    assert.deepEqual((await made.app.check(MEMBER_ID)).problems, []);
+    await until("the portal is parked", async () => (await made.app.portal(MEMBER_ID))?.state === "parked");
+    const parked = { code: "parked", message: "upgrade 3: no price list" };
+    assert.deepEqual((await made.app.check(MEMBER_ID)).problems, [parked]);
+    made.oauth.answer = () => Response.json({ error: "PAYMENT_REQUIRED" }, { status: 401 });
+    const codes = (await made.app.check(MEMBER_ID)).problems.map(({ code }) => code);
+    assert.deepEqual(codes, ["payment"], "the portal is blocked now");
+  });
+
+  it("reports an installer that has failed for good", async () => {
+    const made = testApp();
+    made.app.on("ONAPPINSTALL", () => {
+      throw new NonRetriableError("no pipeline");
+    });
+    await install(made);
+    made.oauth.version = 3;
+    await made.app.check(MEMBER_ID);
+    await until("the installer has failed", async () => (await made.app.portal(MEMBER_ID))?.state === "blocked");
+    const problem = { code: "installation", message: "ONAPPINSTALL: no pipeline" };
+    assert.deepEqual((await made.app.check(MEMBER_ID)).problems, [problem]);
   });
 
   it("asks plugins in an extended context, and continues if one fails", async () => {

@@ -16,7 +16,9 @@ async function readmeWorld(): Promise<World> {
     })).upgrade("3", async ({ b24, step, pages }) => {
       await step("field", async () => {
         const known = await b24.call<unknown[]>("crm.deal.userfield.list", { filter: { FIELD_NAME: "UF_CRM_RATING" } });
-        if (known.length === 0) await b24.call("crm.deal.userfield.add", { fields: { FIELD_NAME: "RATING" } });
+        if (known.length === 0) {
+          await b24.call("crm.deal.userfield.add", { fields: { FIELD_NAME: "RATING", USER_TYPE_ID: "integer" } });
+        }
       });
       await pages("deals", 0, async (cursor) => {
         const { items, next } = await b24.page<{ ID: string }>("crm.deal.list", {}, { after: cursor });

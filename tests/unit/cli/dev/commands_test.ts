@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { CommandError } from "../../../../src/cli/dev/command.ts";
 import { runLine, STAND_IN_COMMANDS } from "../../../../src/cli/dev/commands.ts";
+import { helpLines } from "../../../../src/cli/dev/lines.ts";
 import { FORGERIES } from "../../../../src/cli/dev/forge.ts";
 import type { StandIn } from "../../../../src/cli/dev/stand_in.ts";
 import { describe, it } from "../../../support/test.ts";
@@ -179,6 +180,7 @@ describe("commands of the stand-in", () => {
     const keys = STAND_IN_COMMANDS.flatMap(({ key }) => key ?? []);
     assert.equal(new Set(keys).size, keys.length);
     assert.equal(new Set(STAND_IN_COMMANDS.map(({ name }) => name)).size, STAND_IN_COMMANDS.length);
+    for (const line of helpLines()) assert.ok(line.length < 80, line);
     for (const taken of ["q", "?", ":", "o"]) assert.ok(!keys.includes(taken), taken);
   });
 });

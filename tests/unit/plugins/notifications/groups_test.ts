@@ -103,6 +103,51 @@ describe("groups of notifications", () => {
     await made.close();
   });
 
+  it("a forgotten portal is named in nothing that waits, and in nothing that is sent later", async () => {
+    const made = await notifier({
+      options: {
+        retry: { maxAttempts: 2 },
+        rules: [{ channels: ["chat"] }, { channels: ["chat"], audience: "customers" }],
+      },
+    });
+    await made.install(4);
+    await made.park(0, 2, "p1.bitrix24.de says: no field");
+    await made.time.elapse(MINUTE);
+    // Down while the news waits, so that there is a message with names in the outbox, and one for the customer.
+    made.behavior = () => {
+      throw new Error("down");
+    };
+    await made.update(2, 3);
+    await made.park(3, 4, "p1.bitrix24.de says: no field");
+    await made.time.elapse(6 * MINUTE);
+    const named = async (): Promise<string[]> => {
+      const lines: string[] = [];
+      for (const prefix of [["outbox"], ["plugin"]]) {
+        for await (const { key, value } of made.storage.list(prefix)) {
+          const line = JSON.stringify([key, value]);
+          if (line.includes(memberIdOf(1)) || line.includes(memberIdOf(2)) || /p[12]\.bitrix24/.test(line)) {
+            lines.push(key.slice(0, 3).join("/"));
+          }
+        }
+      }
+      return [...new Set(lines)];
+    };
+    assert.equal((await named()).some((key) => key.startsWith("outbox/")), true);
+    assert.equal((await named()).includes("plugin/notifications/group"), true);
+    for (const number of [1, 2]) await made.app.admin.forget(memberIdOf(number), OPERATOR);
+    assert.deepEqual(await named(), []);
+
+    made.behavior = () => {};
+    made.sent.length = 0;
+    await made.app.admin.outbox.retry({ plugin: "notifications" }, OPERATOR);
+    await made.time.elapse(10 * MINUTE);
+    assert.equal(made.sent.length > 0, true);
+    const told = JSON.stringify(made.sent);
+    assert.doesNotMatch(told, new RegExp(`${memberIdOf(1)}|${memberIdOf(2)}|p[12]\\.bitrix24`));
+    assert.match(told, /\[forgotten\] says: no field/);
+    await made.close();
+  });
+
   it("a problem that comes back is a new one, with new ids", async () => {
     const made = await notifier();
     await made.install(1);

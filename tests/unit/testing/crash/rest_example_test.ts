@@ -54,7 +54,9 @@ describe("crashEverywhere() over the README's upgrade with rest()", () => {
           .upgrade("2.0.0", async ({ b24, step, pages }) => {
             await step("field", async () => {
               const known = await b24.call<unknown[]>("crm.deal.userfield.list", { filter: { FIELD_NAME: FIELD } });
-              if (known.length === 0) await b24.call("crm.deal.userfield.add", { fields: { FIELD_NAME: "RATING" } });
+              if (known.length === 0) {
+                await b24.call("crm.deal.userfield.add", { fields: { FIELD_NAME: "RATING", USER_TYPE_ID: "integer" } });
+              }
             });
             await pages("deals", 0, async (cursor) => {
               const { items, next } = await b24.page<{ ID: string }>("crm.deal.list", {}, { after: cursor });
