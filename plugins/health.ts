@@ -40,7 +40,7 @@ const REQUEST_RULES: OptionRules<{ readonly request: Request }> = {
   request: option.required(
     option.value(
       "a Request of the Fetch API; on Node, serve() and toNodeHandler() make one",
-      (request) => typeof (Object(request) as Partial<Request>).url === "string",
+      (request) => typeof (Object(Object(request).headers) as Partial<Headers>).get === "function",
     ),
   ),
 };
