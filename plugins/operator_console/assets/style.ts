@@ -65,7 +65,7 @@ footer { grid-area: foot; display: flex; flex-wrap: wrap; gap: var(--s2) var(--s
 .languages { display: flex; gap: var(--s1); }
 .languages button { border: 0; background: none; color: var(--soft); min-height: 1.75rem; padding: 0 var(--s2); font-weight: 400; }
 .languages button[aria-current] { color: var(--ink); font-weight: 620; }
-.bare { display: grid; grid-template-rows: auto 1fr auto; }
+.bare { display: grid; grid-template: "top" auto "main" 1fr "foot" auto / minmax(0, 1fr); }
 .bare main { width: 100%; max-width: 26rem; margin: 8vh auto 0; }
 .bare footer { width: 100%; max-width: 26rem; margin: 0 auto; }
 
