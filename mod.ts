@@ -36,7 +36,8 @@ export type { Readiness } from "./src/app/readiness.ts";
 export type { RehearsalOptions } from "./src/app/rehearse.ts";
 export type { UpgradeStatus } from "./src/worker/upgrade_status.ts";
 export type { AppOptions, Limits } from "./src/app/options.ts";
-export type { Admin, Pause, RegisteredUpgrade, RollbackReport, RolledBackStep } from "./src/plugin/admin.ts";
+export type { Admin } from "./src/plugin/admin.ts";
+export type { Pause, RegisteredUpgrade, RollbackReport, RolledBackStep } from "./src/plugin/admin_reports.ts";
 export type { AppHealth } from "./src/plugin/app_health.ts";
 export type {
   ActionNote,

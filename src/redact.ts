@@ -36,14 +36,17 @@ const FIELD =
 /** User name and password in a URL. */
 const USERINFO = /(?<=:\/\/)[^\s/?#@]+(?=@)/g;
 
+/** The secret in the address of an inbound webhook of Bitrix24: `/rest/<user>/<secret>/<method>`. */
+const WEBHOOK = /(?<=\/rest\/(?:api\/)?\d{1,10}\/)[A-Za-z0-9]{8,64}(?![\w.])/g;
+
 /** What is in a header `authorization`: the name of a scheme, and a token or a user with a password. */
 const CREDENTIALS = /\bBearer\s{1,4}[\w.~+/-]{16,}=*|(?<=authorization\W{1,8})Basic\s{1,4}[\w.~+/-]{4,}=*/gi;
 
 /**
  * Returns `text` without the values of `secrets`, without the values of fields whose names are those of secrets, such as
- * `client_secret=…` or `"access_token":"…"`, without user names and passwords in URLs, and without what headers such as
- * `authorization: Bearer …` have. Use it for text from another
- * host, and for errors that may quote a token.
+ * `client_secret=…` or `"access_token":"…"`, without user names and passwords in URLs, without the secrets of Bitrix24's inbound
+ * webhooks, and without what headers such as `authorization: Bearer …` have. Use it for text from another host, and for errors
+ * that may quote a token.
  *
  * Values of `secrets` that are shorter than 8 characters are kept: removing them could garble ordinary words.
  *
@@ -62,7 +65,7 @@ export function redact(text: string, secrets: Iterable<Secret> = []): string {
   for (const value of values) {
     if (value.length >= 8) text = text.replaceAll(value, REDACTED);
   }
-  text = text.replaceAll(USERINFO, REDACTED).replaceAll(CREDENTIALS, REDACTED);
+  text = text.replaceAll(USERINFO, REDACTED).replaceAll(WEBHOOK, REDACTED).replaceAll(CREDENTIALS, REDACTED);
   return text.replaceAll(FIELD, (field, start: string, name: string) => isSecretName(name) ? start + REDACTED : field);
 }
 

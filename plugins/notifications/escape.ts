@@ -14,6 +14,11 @@ const HTML: Readonly<Record<string, string>> = {
   "'": "&#39;",
 };
 
+/** Returns what Telegram shows as `text`, as HTML. It would notify the user that an `@` names, also inside of HTML. */
+export function escapeTelegram(text: string): string {
+  return escapeHtml(withoutMentions(text));
+}
+
 /**
  * Returns what Slack shows as `text`, in a message with `mrkdwn: false`: Slack wants these three characters as entities and no
  * others. An `@` would mention users on servers that are compatible with Slack.

@@ -1,6 +1,6 @@
 /** Figures of the whole app, which every process reports: read at most once a minute, and kept for the exporter. */
 import type { Attributes } from "@opentelemetry/api";
-import type { PluginHost, PortalCount } from "../../mod.ts";
+import type { PluginHost, PortalCount, StuckGroup } from "../../mod.ts";
 import { attributesOf } from "./attributes.ts";
 
 /** A value of a gauge. */
@@ -43,7 +43,8 @@ export function createFigureReader({ admin, clock, log }: PluginHost): FigureRea
   return {
     refresh: async () => {
       const now = clock();
-      if (now - readAt < READ_EVERY_MS) return;
+      // A clock that was put back must not keep the figures as they are for as long.
+      if (Math.abs(now - readAt) < READ_EVERY_MS) return;
       readAt = now;
       try {
         const [counts, stuck, waiting, dead] = await Promise.all([
@@ -52,10 +53,9 @@ export function createFigureReader({ admin, clock, log }: PluginHost): FigureRea
           admin.outbox.list({ state: "waiting", limit: MAX_MESSAGES }),
           admin.outbox.list({ state: "dead", limit: MAX_MESSAGES }),
         ]);
-        const blocked = stuck.filter(({ blockedOn }) => blockedOn !== undefined);
         last = {
           portals: portalFigures(counts),
-          blocked: summed(blocked, ({ blockedOn }) => ({ "b24.blocked_on": blockedOn })),
+          blocked: blockedFigures(counts, stuck),
           outbox: [["waiting", waiting] as const, ["dead", dead] as const].map(([state, { items }]) => ({
             ...{ value: items.length, attributes: { "b24.outbox.state": state } },
           })),
@@ -79,6 +79,18 @@ export function portalFigures(counts: readonly PortalCount[]): readonly Figure[]
   const nameOf = (version: string | undefined): string =>
     version === undefined ? "unknown" : frequent.has(version) ? version : "other";
   return summed(counts, ({ version, status }) => ({ "b24.version": nameOf(version), "b24.state": status }));
+}
+
+/** Returns the numbers of blocked portals by what they wait for. Those of causes that are not among the largest are `other`. */
+export function blockedFigures(counts: readonly PortalCount[], stuck: readonly StuckGroup[]): readonly Figure[] {
+  const blocked = stuck.filter(({ blockedOn }) => blockedOn !== undefined);
+  const sum = (groups: readonly { readonly count: number }[]): number =>
+    groups.reduce((sum, { count }) => sum + count, 0);
+  const others = sum(counts.filter(({ status }) => status === "blocked")) - sum(blocked);
+  return [
+    ...summed(blocked, ({ blockedOn }) => ({ "b24.blocked_on": blockedOn })),
+    ...(others > 0 ? [{ value: others, attributes: { "b24.blocked_on": "other" } }] : []),
+  ];
 }
 
 /** Returns the sums of counts with equal attributes. */

@@ -5,7 +5,9 @@ import { DEV } from "./dev.ts";
 import { INTAKE } from "./intake.ts";
 import type { Mutant } from "./mutant.ts";
 import { NOTIFICATIONS } from "./notifications.ts";
-import { PORTAL } from "./portal.ts";
+import { PORTAL_CREDENTIALS } from "./portal_credentials.ts";
+import { PORTAL_EVENTS } from "./portal_events.ts";
+import { PORTAL_RECORDS } from "./portal_records.ts";
 import { REHEARSAL } from "./rehearsal.ts";
 import { ROLLOUT } from "./rollout.ts";
 import { UPGRADE } from "./upgrade.ts";
@@ -13,7 +15,9 @@ import { VERIFY } from "./verify.ts";
 import { WORKER } from "./worker.ts";
 
 export const MUTANTS: readonly Mutant[] = [
-  ...PORTAL,
+  ...PORTAL_EVENTS,
+  ...PORTAL_RECORDS,
+  ...PORTAL_CREDENTIALS,
   ...WORKER,
   ...UPGRADE,
   ...VERIFY,

@@ -1,6 +1,6 @@
 /** An action on one portal, or on all that match. */
 import type { NewBatch, StartedBatch } from "../plugin/admin_pages.ts";
-import type { RollbackReport } from "../plugin/admin.ts";
+import type { RollbackReport } from "../plugin/admin_reports.ts";
 import type { Portal } from "../portal/portal.ts";
 import { act, ACT_OPTIONS, type Acting, type ActOptions, whenText } from "./act.ts";
 import { type ArgumentSpec, type Invocation, type OptionSpec, wholeNumber } from "./command.ts";

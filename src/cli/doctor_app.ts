@@ -1,5 +1,5 @@
 /** What `onappupdate doctor` finds by the operator API: portals, schedule, verification, messages, operators. */
-import type { Pause, RegisteredUpgrade } from "../plugin/admin.ts";
+import type { Pause, RegisteredUpgrade } from "../plugin/admin_reports.ts";
 import type { AuditEntry, UnverifiedEvents } from "../plugin/admin_pages.ts";
 import type { Finding } from "../plugin/diagnosis.ts";
 import type { OutboxMessage } from "../plugin/outbox.ts";

@@ -1,5 +1,5 @@
 /** The state of all portals of an app. */
-import type { Pause } from "../plugin/admin.ts";
+import type { Pause } from "../plugin/admin_reports.ts";
 import type { AppHealth } from "../plugin/app_health.ts";
 import type { StuckGroup } from "../plugin/admin_pages.ts";
 import type { RolloutStatus } from "../plugin/rollout.ts";

@@ -1,5 +1,5 @@
 /** `onappupdate upgrades`: the upgrades of the code. */
-import type { RegisteredUpgrade } from "../plugin/admin.ts";
+import type { RegisteredUpgrade } from "../plugin/admin_reports.ts";
 import { defineCommand } from "./command.ts";
 import { CONNECT_OPTIONS, type ConnectOptions, withClient } from "./connect.ts";
 import { table } from "./text.ts";

@@ -6,23 +6,13 @@
 import { abortable } from "../async/abortable.ts";
 import { createMutex } from "../async/keyed_mutex.ts";
 import type { Time } from "../async/time.ts";
-import { StorageError } from "../errors.ts";
 import type { Logger } from "../logger.ts";
 import type { Entry, Storage } from "../storage/storage.ts";
+import { abandon, abandonedOn } from "./abandoned_leases.ts";
 import { type ChangeHeld, createHeldRecord } from "./held_record.ts";
+import { LeaseLostError, leaseLostTo } from "./lease_lost.ts";
 import type { PortalRecord } from "./record.ts";
 import { type RecordChange, writeRecord } from "./record_store.ts";
-
-/** Another process acquired the lease, or it could not be renewed in time. */
-export class LeaseLostError extends StorageError {
-  /** `reason` ends the message. */
-  constructor(memberId: string, reason: string, options?: ErrorOptions) {
-    super(`lost the lease of portal ${memberId}: ${reason}`, options);
-  }
-}
-
-/** The record of the portal is gone, or older than the lease: the storage has lost what was written. */
-export class RecordLostError extends LeaseLostError {}
 
 /** Options of {@linkcode acquireLease}. */
 export interface LeaseOptions {
@@ -117,27 +107,6 @@ export function isLeased(storage: Storage, { lease }: PortalRecord, now: number)
 }
 
 /**
- * Owners of leases that ended in this process without a release, because the storage failed. Nobody works under them any
- * more, so this process need not wait until they expire.
- */
-const abandonedByStorage = new WeakMap<Storage, Set<string>>();
-
-/** Maximum number of abandoned leases that are remembered. The others expire. */
-const MAX_ABANDONED = 10_000;
-
-function abandonedOn(storage: Storage): Set<string> {
-  const abandoned = abandonedByStorage.get(storage) ?? new Set<string>();
-  abandonedByStorage.set(storage, abandoned);
-  return abandoned;
-}
-
-function abandon(storage: Storage, owner: string): void {
-  const abandoned = abandonedOn(storage);
-  abandoned.add(owner);
-  if (abandoned.size > MAX_ABANDONED) abandoned.delete(abandoned.values().next().value!);
-}
-
-/**
  * Acquires the lease of a portal; resolves to `undefined` if there is no such portal, or another process holds the lease.
  */
 export async function acquireLease(options: LeaseOptions, memberId: string): Promise<PortalLease | undefined> {
@@ -174,28 +143,13 @@ export function holdLease(
   let renewedAt = takenAt;
   log.debug("lease acquired", { event: "lease.acquired", memberId, fencingToken });
 
-  function lose(reason: string, options?: ErrorOptions, Kind = LeaseLostError): LeaseLostError {
-    const error = new Kind(memberId, reason, options);
+  function lose(error: LeaseLostError): LeaseLostError {
     lost.abort(error);
     return error;
   }
 
-  /** `record`: as it is stored, without this lease. */
-  function loseTo(record: PortalRecord | undefined): LeaseLostError {
-    if (record === undefined) {
-      return lose("its record is gone: was the storage emptied or replaced?", {}, RecordLostError);
-    }
-    return (record.fencingToken ?? 0) < fencingToken!
-      ? lose(
-        "its record is older than the lease: did the storage lose writes, or was a backup restored?",
-        {},
-        RecordLostError,
-      )
-      : lose("another process acquired it");
-  }
-
   function expire(options?: ErrorOptions): void {
-    lose("it could not be renewed in time", options);
+    lose(new LeaseLostError(memberId, "it could not be renewed in time", options));
   }
 
   function renewed(change: RecordChange): RecordChange {
@@ -208,7 +162,7 @@ export function holdLease(
   }
 
   function assertOwned(record: PortalRecord | undefined): void {
-    if (record?.lease?.owner !== owner) throw loseTo(record);
+    if (record?.lease?.owner !== owner) throw lose(leaseLostTo(record, { memberId, fencingToken: fencingToken! }));
   }
 
   /** Writes the staged changes and `change`, one writer after the other: staged changes must not be applied twice. */
@@ -232,7 +186,7 @@ export function holdLease(
 
   function assertHeld(): void {
     lost.signal.throwIfAborted();
-    if (isNearlyOver()) throw lose("this process was paused for too long");
+    if (isNearlyOver()) throw lose(new LeaseLostError(memberId, "this process was paused for too long"));
   }
 
   async function update(change: (record: PortalRecord) => PortalRecord): Promise<PortalRecord> {

@@ -1,6 +1,6 @@
 /** Rolls a run back: undoes the finished steps of its upgrades, the last one first. */
 import { OnAppUpdateError } from "../errors.ts";
-import type { RollbackReport, RolledBackStep } from "../plugin/admin.ts";
+import type { RollbackReport, RolledBackStep } from "../plugin/admin_reports.ts";
 import type { HandlerContext } from "../plugin/context.ts";
 import { createHandlerRun } from "../plugin/handler_run.ts";
 import { type AppRuntime, safeError } from "../plugin/runtime.ts";

@@ -1,7 +1,7 @@
 /** The pause of all work on portals. It is stored, so that it holds in every process, also in those that start later. */
 import { coalesce } from "../async/coalesce.ts";
 import { FormatError } from "../errors.ts";
-import type { Pause } from "../plugin/admin.ts";
+import type { Pause } from "../plugin/admin_reports.ts";
 import type { AppRuntime } from "../plugin/runtime.ts";
 import { PAUSE } from "../portal/keys.ts";
 

@@ -20,7 +20,8 @@ import {
 } from "../portal/delivery.ts";
 import { isHandled, withoutDelivery } from "../portal/inbox.ts";
 import { isInstaller } from "../portal/installer.ts";
-import { LeaseLostError, type PortalLease } from "../portal/lease.ts";
+import type { PortalLease } from "../portal/lease.ts";
+import { LeaseLostError } from "../portal/lease_lost.ts";
 import { purgeTokens } from "../portal/purge.ts";
 import { type PortalRecord, snapshot } from "../portal/record.ts";
 import type { Upgrade } from "../upgrade/definition.ts";

@@ -134,6 +134,35 @@ describe("each page of the console", () => {
     assert.deepEqual(wide, []);
   });
 
+  it("breaks the long words of portals, errors and reasons on a phone, instead of cutting them off", async () => {
+    let long: ServedConsole;
+    const { app, parked } = await consoleScene({
+      ...{ portals: 300, mark: "x".repeat(140), error: "y".repeat(1000) },
+      prepare: async (app, clock) => {
+        long = await serveConsole(app, { clock });
+      },
+    });
+    const window = await openWindow(browser, long!.url, { viewport: { width: 360, height: 700 } });
+    const { page, context } = window;
+    await signIn(window, long!.url);
+    const cut: string[] = [];
+    for (const path of pathsOf(parked)) {
+      await page.goto(`${long!.url}${path}`);
+      // Tables that are no cards scroll.
+      const found = await page.evaluate<readonly string[]>(
+        `[...document.querySelectorAll("main :is(p, li, dd, h1, h2, h3, pre, code, td > div, tbody th, .cards, .card)")]
+          .filter((element) => element.clientWidth > 0 && element.scrollWidth > element.clientWidth + 1)
+          .filter((element) => element.closest(".scroll:not(.cards)") === null)
+          .map((element) => element.tagName + "." + element.className)`,
+      );
+      if (found.length > 0) cut.push(`${path}: ${[...new Set(found)].join(", ")}`);
+    }
+    assert.deepEqual(cut, []);
+    await context.close();
+    await app.close();
+    await long!.close();
+  });
+
   it("loads nothing from elsewhere, is smaller than 100 KB, and has no token", async () => {
     const secrets = scene.secrets();
     assert.ok(secrets.length > 50);

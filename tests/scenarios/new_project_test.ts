@@ -4,7 +4,6 @@
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import process from "node:process";
@@ -22,6 +21,7 @@ import { after, before, describe, it, waitFor } from "../support/test.ts";
 import { until } from "../support/until.ts";
 import { buildImage } from "./_image.ts";
 import { createProject, type Project, type Sources } from "./_new_project.ts";
+import { freePort } from "../../scripts/server_process.ts";
 
 type Combination = Omit<Choice, "name">;
 
@@ -58,15 +58,6 @@ after(async () => {
   await postgres?.remove();
   rmSync(folder, { recursive: true, force: true });
 });
-
-async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  const address = server.address();
-  await new Promise((resolve) => server.close(resolve));
-  assert.ok(typeof address === "object" && address !== null);
-  return address.port;
-}
 
 /** Environment of the storage; each project has data of its own. */
 function storageEnv({ storage }: Combination, name: string): Record<string, string> {

@@ -1,6 +1,12 @@
 /** Registers and runs the tests of `storageConformance`, to test the suite itself. */
 import { memoryStorage } from "@b24/onappupdate";
-import { storageConformance, type StorageConformanceOptions } from "@b24/onappupdate/testing";
+import type { Storage } from "@b24/onappupdate";
+import {
+  type Faults,
+  faultyStorage,
+  storageConformance,
+  type StorageConformanceOptions,
+} from "@b24/onappupdate/testing";
 
 export type Tests = readonly { readonly name: string; readonly fn: () => Promise<void> }[];
 
@@ -24,4 +30,34 @@ export async function failedRequirements(tests: Tests): Promise<Map<string, stri
     await fn().catch((error: Error) => failed.set(name.split(" ")[0]!, error.message));
   }
   return failed;
+}
+
+/** Returns options for storages in memory with faults that the suite injects. `make` returns what is tested. */
+export function withFaults(
+  make: (storage: Storage, faults: Faults) => Storage,
+): Required<Pick<StorageConformanceOptions, "create" | "backend">> {
+  const faultsOf = new WeakMap<Storage, Faults>();
+  return {
+    create: (clock) => {
+      const faults: Faults = {};
+      const storage = make(faultyStorage(memoryStorage({ clock }), faults, 1), faults);
+      faultsOf.set(storage, faults);
+      return storage;
+    },
+    backend: {
+      can: ["stop", "start", "delay", "loseReply", "fill", "drain"],
+      of: (storage) => {
+        const set = (change: Faults): Promise<void> =>
+          Promise.resolve(void Object.assign(faultsOf.get(storage)!, change));
+        return {
+          stop: () => set({ unavailable: 1 }),
+          start: () => set({ unavailable: 0 }),
+          delay: (delayMs) => set({ delayMs }),
+          loseReply: () => set({ loseReplies: 1 }),
+          fill: () => set({ full: 1 }),
+          drain: () => set({ full: 0 }),
+        };
+      },
+    },
+  };
 }

@@ -1,4 +1,5 @@
 /** An app with many portals, in virtual time. */
+import assert from "node:assert/strict";
 import { type App, type AppOptions, createApp, memoryStorage, type Storage } from "@b24/onappupdate";
 import { type FakeBitrix24, fakeBitrix24, type FakePortal } from "@b24/onappupdate/testing";
 import { delay } from "../../src/async/time.ts";
@@ -72,4 +73,33 @@ export function crowd(
       await closed;
     },
   };
+}
+
+/**
+ * Asserts that turns of `turnMs` are all that many portals, whose upgrades have long pages, delay a fresh update of another
+ * portal. Closes the app.
+ */
+export async function assertFreshIsNotDelayed(made: Crowd, portals: number, turnMs: number): Promise<void> {
+  const begun = new Set<string>();
+  const finished: number[] = [];
+  made.app.upgrade("3", async ({ memberId, pages }) => {
+    if (numberOf(memberId) < portals) {
+      begun.add(memberId);
+      await pages("all", 1, async (page: number) => {
+        await made.takes(turnMs);
+        return { next: page < 100 ? page + 1 : null, done: 1 };
+      });
+    }
+    finished.push(numberOf(memberId));
+  });
+  await made.install(portals + 3);
+  await made.update(0, portals);
+  while (begun.size < portals) await made.time.elapse(turnMs);
+  for (let number = portals; number < portals + 3; number++) {
+    await made.update(number, number + 1);
+    await made.time.elapse(turnMs);
+    assert.deepEqual(finished, [number]);
+    finished.length = 0;
+  }
+  await made.close();
 }

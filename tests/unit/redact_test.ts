@@ -81,6 +81,14 @@ describe("redact() and fields", () => {
     ["no https://me:pa55@a.b/c?mail=x@y", "no https://[redacted]@a.b/c?mail=x@y"],
     ["https://me@a.b:8443/", "https://[redacted]@a.b:8443/"],
     ["https://a.b:8443/c@d", "https://a.b:8443/c@d"],
+    [
+      "error sending request for url (https://a.bitrix24.de/rest/1/k3x9ab7qmzp0lwer/crm.deal.list?id=1)",
+      "error sending request for url (https://a.bitrix24.de/rest/1/[redacted]/crm.deal.list?id=1)",
+    ],
+    ["https://a.b/rest/api/12/k3x9ab7qmzp0lwer/main.user.get", "https://a.b/rest/api/12/[redacted]/main.user.get"],
+    ["https://a.b/rest/1/k3x9ab7qmzp0lwer", "https://a.b/rest/1/[redacted]"],
+    ["https://a.b/rest/1/department.get", "https://a.b/rest/1/department.get"],
+    ["https://a.b/rest/crm.deal.list", "https://a.b/rest/crm.deal.list"],
   ];
   for (const [text, redacted] of cases) {
     it(`turns ${text} into ${redacted}`, () => assert.equal(redact(text), redacted));
@@ -118,6 +126,8 @@ describe("redact() and fields", () => {
         "token='",
         "://",
         "//a",
+        "/rest/1/",
+        "/rest/1/abcdefgh.",
       ]
     ) {
       redact(part.repeat(200_000));

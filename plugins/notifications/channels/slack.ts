@@ -74,7 +74,7 @@ export function slackChannel(options: SlackOptions): Channel {
     maxLength,
     setup: http.setup,
     send: async (message, { signal, id }) => {
-      const link = (address: string): string => isMarkdown ? markdownLink(address) : escapeSlack(address);
+      const link = (address: string): string => isMarkdown ? markdownLink(address) : slackLink(address);
       const text = renderText(message, { maxLength, escape, link, id });
       const body = JSON.stringify(
         isMarkdown ? { text } : { text, mrkdwn: false, unfurl_links: false, unfurl_media: false },
@@ -82,6 +82,11 @@ export function slackChannel(options: SlackOptions): Channel {
       await http.post({ receiver: name, url, body, signal, explain });
     },
   };
+}
+
+/** Returns an address for Slack. An `@` is encoded, because what separates one from a mention would become a part of the address. */
+function slackLink(address: string): string {
+  return escapeSlack(address.replaceAll("@", "%40"));
 }
 
 /** Returns an address such that a server makes a link of it: backslashes would become a part of it. */

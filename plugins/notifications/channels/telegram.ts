@@ -1,7 +1,7 @@
 /** Sends notifications to a chat of Telegram. */
 import { checkOptions, option, type OptionRules, Secret } from "../../../mod.ts";
 import type { Channel } from "../channel.ts";
-import { escapeHtml } from "../escape.ts";
+import { escapeHtml, escapeTelegram } from "../escape.ts";
 import { createHttpClient, type Explanation, type FailedAnswer } from "../http.ts";
 import { NAME_RULE, secretOf, secretRule, URL_RULE } from "../options.ts";
 import { renderText } from "../render.ts";
@@ -40,7 +40,7 @@ const MAX_LENGTH = 4096;
 
 /**
  * Returns a channel that sends notifications to a chat of Telegram, by `sendMessage` with `parse_mode: "HTML"`. Telegram has
- * no key that would make a repeated message one: the id is in its last line.
+ * no key that would make a repeated message one: the id is in its last line. Nothing in a message mentions a user.
  *
  * | Telegram answers | reaction |
  * |---|---|
@@ -73,7 +73,8 @@ export function telegramChannel(options: TelegramOptions): Channel {
     send: async (message, { signal, id }) => {
       const text = renderText(message, {
         maxLength: MAX_LENGTH,
-        escape: escapeHtml,
+        escape: escapeTelegram,
+        link: escapeHtml,
         title: (escaped) => `<b>${escaped}</b>`,
         id,
       });

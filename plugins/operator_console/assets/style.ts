@@ -302,7 +302,7 @@ main > .soft { margin-bottom: var(--s4); }
   .cards table, .cards tbody, .cards tr, .cards th, .cards td { display: block; }
   .cards tr { padding: var(--s3) var(--s4); border-top: 1px solid var(--line); }
   .cards tr:first-child { border-top: 0; }
-  .cards tbody th, .cards tbody td { border: 0; padding: .125rem 0; text-align: left; }
+  .cards tbody th, .cards tbody td { border: 0; padding: .125rem 0; text-align: left; overflow-wrap: anywhere; }
   .cards tbody td { display: grid; grid-template-columns: 6.5rem minmax(0, 1fr); gap: var(--s3); white-space: normal; }
   .cards td::before { content: attr(data-label); color: var(--soft); font-size: .8125rem; line-height: 1.8; }
   .cards .blank { display: none; }

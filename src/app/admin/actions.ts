@@ -1,7 +1,7 @@
 /** Operators' actions on a portal. */
 import { defined } from "../../defined.ts";
 import { OnAppUpdateError, UnknownPortalError } from "../../errors.ts";
-import type { RollbackReport } from "../../plugin/admin.ts";
+import type { RollbackReport } from "../../plugin/admin_reports.ts";
 import { compareVersions, parseVersion } from "../../version.ts";
 import { withExtensions } from "../../plugin/pipeline.ts";
 import { type AppRuntime, makeHandlerContext } from "../../plugin/runtime.ts";

@@ -1,5 +1,5 @@
 /** The upgrades that the code registers, and the portals that need them. */
-import type { RegisteredUpgrade } from "../../plugin/admin.ts";
+import type { RegisteredUpgrade } from "../../plugin/admin_reports.ts";
 import type { AppRuntime } from "../../plugin/runtime.ts";
 import type { PortalState } from "../../portal/portal.ts";
 import { type PortalRecord, portalState } from "../../portal/record.ts";

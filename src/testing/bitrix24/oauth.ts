@@ -1,9 +1,9 @@
 /** The OAuth hosts of a fake Bitrix24. */
 import { Refusal, refused } from "./errors.ts";
+import { recordedAnswer, type RecordedCall } from "./recorded_call.ts";
 import { type DecodedRequest, textOf } from "./request.ts";
 import {
   applyFault,
-  type FakeCall,
   issueTokens,
   type PortalState,
   reportedInstallation,
@@ -11,8 +11,6 @@ import {
   type TokenState,
   type World,
 } from "./state.ts";
-
-type RecordedCall = { -readonly [Key in keyof FakeCall]: FakeCall[Key] };
 
 /** Answers a request for an OAuth host: `/rest/app.info` and `/oauth/token/`. */
 export async function answerOAuth(world: World, asked: DecodedRequest): Promise<Response> {
@@ -35,19 +33,13 @@ export async function answerOAuth(world: World, asked: DecodedRequest): Promise<
   world.calls.push(call);
 
   const target = { at: "oauth", method, ...(token === undefined ? {} : { portal: token.portal }) } as const;
-  try {
+  return await recordedAnswer(call, async () => {
     applyFault(world, "before", target);
     const own = await token?.portal.oauthAnswers.get(method)?.(call);
     const answer = own ?? (method === "app.info" ? appInfo(world, asked, token) : refresh(world, asked, token));
     applyFault(world, "after", target);
-    const response = answer instanceof Response ? answer : Response.json(answer);
-    call.status = response.status;
-    return response;
-  } catch (error) {
-    if (!(error instanceof Refusal)) throw error;
-    Object.assign(call, { status: error.status, error: error.code });
-    return refused(error);
-  }
+    return answer instanceof Response ? answer : Response.json(answer);
+  });
 }
 
 function appInfo(world: World, asked: DecodedRequest, token: TokenState | undefined): object {

@@ -4,6 +4,7 @@ import { Refusal, refused } from "./errors.ts";
 import { listPage } from "./lists.ts";
 import { isGranted, METHODS } from "./methods.ts";
 import { checkOperating, timeOf } from "./operating.ts";
+import { recordedAnswer, type RecordedCall } from "./recorded_call.ts";
 import { type DecodedRequest, type FakeParams, textOf } from "./request.ts";
 import {
   applyFault,
@@ -15,9 +16,6 @@ import {
   type UserState,
   type World,
 } from "./state.ts";
-
-/** A call whose answer is not known yet. */
-export type RecordedCall = { -readonly [Key in keyof FakeCall]: FakeCall[Key] };
 
 /** Answers a request to a host. Several portals can have the same host name. */
 export async function answerRest(
@@ -37,7 +35,7 @@ export async function answerRest(
 
   const started = world.now();
   const key = method.toLowerCase();
-  const answer = async (): Promise<Response> => {
+  return await recordedAnswer(call, async () => {
     applyFault(world, "before", { portal, at: "portal", method });
     countRequest(world, portal);
     if (!isKnown(portal, key)) throw new Refusal("ERROR_METHOD_NOT_FOUND");
@@ -53,16 +51,7 @@ export async function answerRest(
     return done instanceof Response
       ? done
       : Response.json({ ...done, time: timeOf(portal, key, started, world.now()) });
-  };
-  try {
-    const response = await answer();
-    call.status = response.status;
-    return response;
-  } catch (error) {
-    if (!(error instanceof Refusal)) throw error;
-    Object.assign(call, { status: error.status, error: error.code });
-    return refused(error);
-  }
+  });
 }
 
 /** @throws {Refusal} if the user of the token has no access */

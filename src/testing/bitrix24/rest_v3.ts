@@ -3,7 +3,8 @@ import { Refusal } from "./errors.ts";
 import { isGranted } from "./methods.ts";
 import { checkOperating, timeOf } from "./operating.ts";
 import { type FakeParams, isMap } from "./request.ts";
-import { countRequest, type RecordedCall } from "./rest.ts";
+import { recordedAnswer, type RecordedCall } from "./recorded_call.ts";
+import { countRequest } from "./rest.ts";
 import { applyFault, type PortalState, type TokenState, type World } from "./state.ts";
 
 /** Bitrix24 keeps the answers of successful calls for this time. */
@@ -50,20 +51,16 @@ export async function answerRestV3(
   if (key !== null) call.idempotencyKey = key;
   world.calls.push(call);
   const isJson = request.headers.get("content-type")?.includes("json") === true;
-  try {
-    const response = await answer({
-      ...{ world, portal, call, text },
-      token: isHere ? token : undefined,
-      params: isJson ? parsed(text) : undefined,
-    });
-    call.status = response.status;
-    return response;
-  } catch (error) {
-    if (!(error instanceof Refusal)) throw error;
-    Object.assign(call, { status: error.status, error: error.code });
-    const { code, message, status, more } = error;
-    return Response.json({ error: { code, message, ...more } }, { status });
-  }
+  return await recordedAnswer(
+    call,
+    () =>
+      answer({
+        ...{ world, portal, call, text },
+        token: isHere ? token : undefined,
+        params: isJson ? parsed(text) : undefined,
+      }),
+    ({ code, message, status, more }) => Response.json({ error: { code, message, ...more } }, { status }),
+  );
 }
 
 function parsed(text: string): FakeParams | undefined {

@@ -1,11 +1,12 @@
 import assert from "node:assert/strict";
 import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
-import { createServer, request } from "node:http";
+import { request } from "node:http";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { run, type Running } from "../../support/process.ts";
 import { after, describe, test, waitFor } from "../../support/test.ts";
 import { until } from "../../support/until.ts";
+import { freePort } from "../../../scripts/server_process.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "onappupdate-dev-"));
 /** Those that have not ended. */
@@ -15,16 +16,6 @@ after(async () => {
   await Promise.all([...started].map(({ exited }) => exited));
   rmSync(folder, { recursive: true, force: true });
 });
-
-/** A port that is free now. */
-async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  const address = server.address();
-  await new Promise((resolve) => server.close(resolve));
-  assert.ok(typeof address === "object" && address !== null);
-  return address.port;
-}
 
 function start(file: string, options: Parameters<typeof run>[1]): Running {
   const running = run(file, options);

@@ -96,7 +96,7 @@ function open(options: DenoKvStorageOptions = {}): Storage {
 
 /** Returns everything in the database. */
 async function raw(): Promise<Raw[]> {
-  return await all(kv.list({ start: [""], end: [true] }, { limit: 1000, batchSize: 100 })) as Raw[];
+  return await Array.fromAsync(kv.list({ start: [""], end: [true] }, { limit: 1000, batchSize: 100 })) as Raw[];
 }
 
 interface Raw extends KvEntryLike {
@@ -121,12 +121,6 @@ async function markersLeft(): Promise<number> {
   return (await raw()).filter(({ key }) => key[1] === "large").length;
 }
 
-async function all<T>(items: AsyncIterable<T>): Promise<T[]> {
-  const collected: T[] = [];
-  for await (const item of items) collected.push(item);
-  return collected;
-}
-
 /** Every method, for requirements that are the same for all. */
 const METHODS: readonly { readonly name: string; readonly call: Call }[] = [
   { name: "get", call: (storage, key, options) => storage.get(key, options) },
@@ -136,7 +130,7 @@ const METHODS: readonly { readonly name: string; readonly call: Call }[] = [
     call: (storage, key, options) => storage.put(key, 1, { ifVersion: null, ...options }),
   },
   { name: "delete", call: (storage, key, options) => storage.delete(key, options) },
-  { name: "list", call: (storage, key, options) => all(storage.list(key, options)) },
+  { name: "list", call: (storage, key, options) => Array.fromAsync(storage.list(key, options)) },
 ];
 type Call = (storage: Storage, key: Key, options?: { readonly signal: AbortSignal }) => Promise<unknown>;
 
@@ -181,9 +175,9 @@ describe("denoKvStorage()", () => {
     await one.put(["a"], 1);
     await other.put(["a"], 2);
     await other.put(["b"], LONG);
-    assert.deepEqual((await all(other.list([]))).map(({ key }) => key), [["a"], ["b"]]);
+    assert.deepEqual((await Array.fromAsync(other.list([]))).map(({ key }) => key), [["a"], ["b"]]);
     assert.equal((await one.get(["a"]))?.value, 1);
-    assert.equal((await all(denoKvStorage(kv, { prefix: [] }).list([]))).length, 0);
+    assert.equal((await Array.fromAsync(denoKvStorage(kv, { prefix: [] }).list([]))).length, 0);
   });
 
   it("does not close the handle, which belongs to the caller", async () => {
@@ -220,15 +214,15 @@ describe("denoKvStorage()", () => {
     for (const longest of ["x".repeat(2024), "\0".repeat(1012), "я".repeat(1012)]) {
       await storage.put([longest], 1);
       await storage.put([longest], 2, { ifVersion: (await storage.get([longest]))!.version });
-      assert.deepEqual(await all(storage.list([], { after: [longest] })), []);
-      assert.deepEqual((await all(storage.list([longest]))).map(({ value }) => value), [2]);
+      assert.deepEqual(await Array.fromAsync(storage.list([], { after: [longest] })), []);
+      assert.deepEqual((await Array.fromAsync(storage.list([longest]))).map(({ value }) => value), [2]);
       assert.deepEqual(await storage.delete([longest]), { ok: true });
 
       requests = [];
       const longer: Key = [`${longest}x`];
       const message = /^cannot use \["[^"]{1,60}… in Deno KV: it has 2047 bytes there, wanted at most 2046$/;
       for (const { call } of METHODS) await assert.rejects(call(storage, longer), storageError(message));
-      await assert.rejects(all(storage.list([], { after: longer })), storageError(message));
+      await assert.rejects(Array.fromAsync(storage.list([], { after: longer })), storageError(message));
       assert.deepEqual(requests, []);
     }
   });
@@ -256,7 +250,7 @@ describe("denoKvStorage() stores large values in chunks:", () => {
         const entry = { key, value, version };
         // Not deepEqual, which would print the values.
         assert.equal(JSON.stringify(await storage.get(key)) === JSON.stringify(entry), true, "get");
-        assert.equal(JSON.stringify(await all(storage.list([]))) === JSON.stringify([entry]), true, "list");
+        assert.equal(JSON.stringify(await Array.fromAsync(storage.list([]))) === JSON.stringify([entry]), true, "list");
         assert.deepEqual(await storage.delete(key, { ifVersion: version }), { ok: true });
         assert.equal((await raw()).length, 0);
       }
@@ -420,7 +414,7 @@ describe("denoKvStorage() stores large values in chunks:", () => {
     await kv.atomic().delete(chunk!.key).commit();
     const missing = storageError(/^cannot (get|list) .* Deno KV: chunks of the stored value are missing$/);
     await assert.rejects(storage.get(KEY), missing);
-    await assert.rejects(all(storage.list([])), missing);
+    await assert.rejects(Array.fromAsync(storage.list([])), missing);
     assert.deepEqual(await storage.delete(KEY), { ok: true });
   });
 
@@ -449,7 +443,7 @@ describe("denoKvStorage() expires entries", () => {
     now += 1000;
     assert.equal((await raw()).length, 1);
     assert.equal(await storage.get(KEY), null);
-    assert.deepEqual(await all(storage.list([])), []);
+    assert.deepEqual(await Array.fromAsync(storage.list([])), []);
     assert.deepEqual(await storage.put(KEY, 2, { ifVersion: version }), { ok: false });
     assert.deepEqual(await storage.delete(KEY, { ifVersion: version }), { ok: false });
     assert.equal((await storage.put(KEY, 2, { ifVersion: null })).ok, true);
@@ -567,18 +561,18 @@ describe("denoKvStorage() sends as few requests as possible:", () => {
       wanted: ["commit"],
       run: (storage, ifVersion) => storage.delete(KEY, { ifVersion }),
     },
-    { what: "list", stored: 1, wanted: ["list"], run: (storage) => all(storage.list(["portal"])) },
+    { what: "list", stored: 1, wanted: ["list"], run: (storage) => Array.fromAsync(storage.list(["portal"])) },
     {
       what: "list of an entry in chunks",
       stored: LONG,
       wanted: ["list", "get", "list"],
-      run: (storage) => all(storage.list([])),
+      run: (storage) => Array.fromAsync(storage.list([])),
     },
     {
       what: "list up to the limit",
       stored: 1,
       wanted: ["list"],
-      run: (storage) => all(storage.list([], { limit: 1 })),
+      run: (storage) => Array.fromAsync(storage.list([], { limit: 1 })),
     },
   ];
   for (const { what, stored, wanted, run } of costs) {
@@ -643,7 +637,7 @@ describe("denoKvStorage() splits a write that Deno KV does not take at once:", (
     const { storage, commits } = watched();
     assert.equal((await storage.write!(puts(2500, 1))).ok, true);
     assert.deepEqual(commits.map(({ mutations }) => mutations), [1000, 1000, 500]);
-    assert.equal((await all(storage.list(["n"]))).length, 2500);
+    assert.equal((await Array.fromAsync(storage.list(["n"]))).length, 2500);
   });
 
   it("at most 800 KiB", async () => {
@@ -651,14 +645,14 @@ describe("denoKvStorage() splits a write that Deno KV does not take at once:", (
     assert.equal((await storage.write!(puts(5, "x".repeat(400_000)))).ok, true);
     assert.equal(commits.length, 3);
     assert.ok(commits.every(({ bytes }) => bytes <= 819_200));
-    assert.equal((await all(storage.list(["n"]))).length, 5);
+    assert.equal((await Array.fromAsync(storage.list(["n"]))).length, 5);
   });
 
   it("at most 80 KiB of keys", async () => {
     const { storage } = watched();
     const keys = Array.from({ length: 60 }, (_, i): Key => ["я".repeat(1000), String(i)]);
     assert.equal((await storage.write!(keys.map((put) => ({ put, value: 1 })))).ok, true);
-    assert.equal((await all(storage.list([]))).length, 60);
+    assert.equal((await Array.fromAsync(storage.list([]))).length, 60);
   });
 
   it("in order: a condition that fails stops it, and the operations before are applied", async () => {
@@ -666,7 +660,7 @@ describe("denoKvStorage() splits a write that Deno KV does not take at once:", (
     await storage.put(["n", "0023"], "theirs");
     assert.deepEqual(await storage.write!(puts(45, 1, { ifVersion: null })), { ok: false, failedAt: 23 });
     assert.equal(commits.length, 1 + 3);
-    const entries = await all(storage.list<unknown>(["n"]));
+    const entries = await Array.fromAsync(storage.list<unknown>(["n"]));
     assert.deepEqual(entries.map(({ value }) => value), [...Array(20).fill(1), "theirs"]);
   });
 
@@ -674,7 +668,7 @@ describe("denoKvStorage() splits a write that Deno KV does not take at once:", (
     const { storage } = watched();
     const result = await storage.write!(puts(15, LONG, { ifVersion: null }));
     assert.ok(result.ok);
-    assert.deepEqual(result.versions, (await all(storage.list(["n"]))).map(({ version }) => version));
+    assert.deepEqual(result.versions, (await Array.fromAsync(storage.list(["n"]))).map(({ version }) => version));
   });
 
   it("an expired entry with chunks is replaced as an absent one, in the same atomic operation", async () => {
@@ -734,7 +728,7 @@ describe("denoKvStorage() distinguishes a lost reply from a conflict:", () => {
         const { version } = await storage.put(KEY, 1) as { version: string };
         if (how === "lost") loseReply();
         const result = await put(how === "lost" ? storage : denoKvStorage(repeat(), { clock: () => now }), version);
-        const [entry] = (await all(storage.list([]))).filter(({ value }) => value !== 1);
+        const [entry] = (await Array.fromAsync(storage.list([]))).filter(({ value }) => value !== 1);
         assert.deepEqual(result, { ok: true, version: entry?.version }, how);
       }
     });
@@ -1005,7 +999,7 @@ describe("denoKvStorage() on a database that", () => {
       .set(second!.key, second!.value, {}).commit();
     const damaged = storageError('cannot get ["portal","a223"] from Deno KV: the stored value is not JSON');
     await assert.rejects(storage.get(KEY), damaged);
-    await assert.rejects(all(storage.list([])), damaged);
+    await assert.rejects(Array.fromAsync(storage.list([])), damaged);
   });
 });
 
@@ -1035,7 +1029,7 @@ describe("denoKvStorage() in several processes", () => {
 
       const { value, key } = (await storage.get<string>(["shared"]))!;
       assert.deepEqual([key, value.length], [["shared"], 140_000]);
-      const left = await all(file.list({ start: [""], end: [true] }, { limit: 100, batchSize: 100 }));
+      const left = await Array.fromAsync(file.list({ start: [""], end: [true] }, { limit: 100, batchSize: 100 }));
       assert.equal(left.length, 1 + 1 + 3, "the entry, the marker and the chunks");
     } finally {
       file.close();

@@ -7,6 +7,7 @@ import type { Overflow } from "../../../src/portal/delivery.ts";
 import { listDue } from "../../../src/portal/schedule.ts";
 import { MAX_WAITING } from "../../../src/portal/waiting.ts";
 import type { Entry } from "../../../src/storage/storage.ts";
+import { crashingStorage } from "../../support/crashing.ts";
 import { appliedUpgrades, MEMBER_ID, rig } from "../../support/app.ts";
 import { changed, type Scene, scene, UNKNOWN_APPLICATION_TOKEN } from "../../support/scene.ts";
 import { openedRecord } from "../../support/credentials.ts";
@@ -160,15 +161,7 @@ describe("acceptEvent()", () => {
         assert(crashAt < 100);
         const inner = memoryStorage();
         const storage = { ...withoutWrite(inner), close: () => Promise.resolve() };
-        let left = Infinity;
-        const alive = (): void => {
-          if (left-- <= 0) throw new StorageError("crash");
-        };
-        const crashing: Storage = {
-          ...storage,
-          put: async (...args) => (alive(), await storage.put(...args)),
-          delete: async (...args) => (alive(), await storage.delete(...args)),
-        };
+        const { storage: crashing, crashAfter, hasCrashed } = crashingStorage(inner);
         const heard: string[] = [];
         const handlers = (app: App): App =>
           app.upgrade("3", () => {}).on("ONCRMDEALADD", () => void heard.push("deal"));
@@ -176,14 +169,14 @@ describe("acceptEvent()", () => {
         handlers(first.app);
         const { portal } = first;
         await first.send(portal.install(2));
-        left = crashAt;
+        crashAfter(crashAt);
         const filler = { "data[EXTRA]": "x".repeat(size === "large" ? 5000 : 10) };
         const statuses: number[] = [];
         for (const body of [portal.event("ONCRMDEALADD", { ID: "7" }), portal.update(3)]) {
           statuses.push(await first.send(changed(body, filler)));
         }
         await first.app.close().catch(() => {});
-        isWhole = left > 0;
+        isWhole = !hasCrashed();
 
         const second = rig({ storage, fetch: first.bitrix24.fetch });
         handlers(second.app);

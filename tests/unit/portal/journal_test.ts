@@ -12,7 +12,7 @@ import {
   readJournals,
 } from "../../../src/portal/journal.ts";
 import { journalPrefix } from "../../../src/portal/keys.ts";
-import { LeaseLostError } from "../../../src/portal/lease.ts";
+import { LeaseLostError } from "../../../src/portal/lease_lost.ts";
 import type { PortalRecord } from "../../../src/portal/record.ts";
 import { MEMBER_ID } from "../../support/app.ts";
 import { describe, it } from "../../support/test.ts";

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { memoryStorage, type Storage } from "@b24/onappupdate";
-import { acquireLease, LeaseLostError, RecordLostError } from "../../../src/portal/lease.ts";
+import { acquireLease } from "../../../src/portal/lease.ts";
+import { LeaseLostError, RecordLostError } from "../../../src/portal/lease_lost.ts";
 import { PORTAL_FORMAT, type PortalRecord } from "../../../src/portal/record.ts";
 import { portalKey } from "../../../src/portal/keys.ts";
 import { MEMBER_ID as PORTAL_ID, quietLogger, rig } from "../../support/app.ts";

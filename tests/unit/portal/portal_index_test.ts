@@ -5,10 +5,10 @@ import { portalKey } from "../../../src/portal/keys.ts";
 import { acquireLease, takeLease } from "../../../src/portal/lease.ts";
 import { writeRecord } from "../../../src/portal/record_store.ts";
 import { digest } from "../../../src/net/digest.ts";
+import { crashingStorage } from "../../support/crashing.ts";
 import { quietLogger } from "../../support/app.ts";
 import { old } from "../../support/keys.ts";
 import { virtualTime } from "../../support/time.ts";
-import { withoutWrite } from "../../support/without_write.ts";
 import { PORTAL_FORMAT, type PortalRecord, portalState } from "../../../src/portal/record.ts";
 import { describe, it } from "../../support/test.ts";
 
@@ -128,15 +128,7 @@ describe("the index", () => {
     let isWhole = false;
     for (let crashAt = 0; !isWhole; crashAt++) {
       const storage = memoryStorage();
-      let left = crashAt;
-      const crash = (): void => {
-        if (left-- <= 0) throw new Error("crash");
-      };
-      const crashing: Storage = {
-        ...withoutWrite(storage),
-        put: (...args) => (crash(), storage.put(...args)),
-        delete: (...args) => (crash(), storage.delete(...args)),
-      };
+      const { storage: crashing } = crashingStorage(storage, crashAt);
       isWhole = await changes.reduce(
         (done, change) => done.then(() => put(crashing, change)),
         Promise.resolve<unknown>(0),

@@ -15,10 +15,11 @@ import {
   type WriteOperation,
 } from "@b24/onappupdate/storage";
 import { fileStorage } from "@b24/onappupdate/file-storage";
-import { type Faults, faultyStorage, storageConformance } from "@b24/onappupdate/testing";
+import { storageConformance } from "@b24/onappupdate/testing";
 import { entriesOf } from "../../support/adoption.ts";
 import { MEMBER_ID, rig } from "../../support/app.ts";
 import { NEW, OLD, old, rotating } from "../../support/keys.ts";
+import { withFaults } from "../../support/conformance.ts";
 import { describe, it, mock, test } from "../../support/test.ts";
 
 const KEY: Key = ["portal", "a223"];
@@ -74,31 +75,10 @@ storageConformance({
   name: "encrypted(encrypted(memoryStorage))",
   create: (clock) => encrypted(inMemory(clock), old),
 });
-const faultsOf = new WeakMap<Storage, Faults>();
 storageConformance({
   ...injected,
   name: "encrypted(memoryStorage with faults)",
-  create: (clock) => {
-    const faults: Faults = {};
-    const storage = encrypted(faultyStorage(memoryStorage({ clock }), faults, 1), rotating);
-    faultsOf.set(storage, faults);
-    return storage;
-  },
-  backend: {
-    can: ["stop", "start", "delay", "loseReply", "fill", "drain"],
-    of: (storage) => {
-      const set = (change: Faults): Promise<void> =>
-        Promise.resolve(void Object.assign(faultsOf.get(storage)!, change));
-      return {
-        stop: () => set({ unavailable: 1 }),
-        start: () => set({ unavailable: 0 }),
-        delay: (delayMs) => set({ delayMs }),
-        loseReply: () => set({ loseReplies: 1 }),
-        fill: () => set({ full: 1 }),
-        drain: () => set({ full: 0 }),
-      };
-    },
-  },
+  ...withFaults((storage) => encrypted(storage, rotating)),
 });
 
 describe("encrypted()", () => {

@@ -14,6 +14,7 @@ import { indexKeysOf } from "../../../src/portal/portal_index.ts";
 import { PORTAL_FORMAT, type PortalRecord, portalState } from "../../../src/portal/record.ts";
 import { writeRecord } from "../../../src/portal/record_store.ts";
 import { entryId, listDue } from "../../../src/portal/schedule.ts";
+import { crashingStorage } from "../../support/crashing.ts";
 import { MEMBER_ID, OTHER_MEMBER_ID, quietLogger, rig } from "../../support/app.ts";
 import { OPERATOR } from "../../support/operator.ts";
 import type { Entry } from "../../../src/storage/storage.ts";
@@ -72,21 +73,13 @@ describe("the recount", () => {
     let isWhole = false;
     for (let crashAt = 0; !isWhole; crashAt++) {
       const storage = memoryStorage();
-      let left = crashAt;
-      const crash = (): void => {
-        if (left-- <= 0) throw new Error("crash");
-      };
-      const crashing: Storage = {
-        ...withoutWrite(storage),
-        put: (...args) => (crash(), storage.put(...args)),
-        delete: (...args) => (crash(), storage.delete(...args)),
-      };
+      const { storage: crashing, hasCrashed } = crashingStorage(storage, crashAt);
       const first = rig({ storage: crashing });
       first.app.upgrade("3", () => Promise.reject(new NonRetriableError("no")));
       const { portal } = first;
       for (const body of [portal.install(2), portal.update(3), portal.uninstall()]) await first.send(body);
       await first.app.tick().catch(() => {});
-      isWhole = left > 0;
+      isWhole = !hasCrashed();
       assert(crashAt < 200);
 
       const second = rig({ storage, fetch: first.bitrix24.fetch });

@@ -5,7 +5,7 @@ import { delay } from "../../../src/async/time.ts";
 import { portalKey } from "../../../src/portal/keys.ts";
 import type { PortalRecord } from "../../../src/portal/record.ts";
 import { rig } from "../../support/app.ts";
-import { type Crowd, crowd, memberIdOf, numberOf } from "../../support/crowd.ts";
+import { assertFreshIsNotDelayed, type Crowd, crowd, memberIdOf, numberOf } from "../../support/crowd.ts";
 import { describe, it } from "../../support/test.ts";
 import { simulated, type VirtualTime, virtualTime } from "../../support/time.ts";
 
@@ -258,30 +258,6 @@ describe("a turn", () => {
     await made.close();
   });
 
-  it("is all that 40 portals with long pages delay a fresh update of another", async () => {
-    const made = crowd({ concurrency: 4 });
-    const portals = 40;
-    const begun = new Set<string>();
-    const finished: number[] = [];
-    made.app.upgrade("3", async ({ memberId, pages }) => {
-      if (numberOf(memberId) < portals) {
-        begun.add(memberId);
-        await pages("all", 1, async (page: number) => {
-          await made.takes(TURN_MS);
-          return { next: page < 100 ? page + 1 : null, done: 1 };
-        });
-      }
-      finished.push(numberOf(memberId));
-    });
-    await made.install(portals + 3);
-    await made.update(0, portals);
-    while (begun.size < portals) await made.time.elapse(TURN_MS);
-    for (let number = portals; number < portals + 3; number++) {
-      await made.update(number, number + 1);
-      await made.time.elapse(TURN_MS);
-      assert.deepEqual(finished, [number]);
-      finished.length = 0;
-    }
-    await made.close();
-  });
+  it("is all that 40 portals with long pages delay a fresh update of another", () =>
+    assertFreshIsNotDelayed(crowd({ concurrency: 4 }), 40, TURN_MS));
 });

@@ -22,12 +22,6 @@ beforeEach(async () => {
   storage = postgresStorage(database);
 });
 
-async function all<T>(items: AsyncIterable<T>): Promise<T[]> {
-  const collected: T[] = [];
-  for await (const item of items) collected.push(item);
-  return collected;
-}
-
 async function rows(sql: string): Promise<unknown[]> {
   return (await database.query(sql)).rows;
 }
@@ -41,7 +35,7 @@ const METHODS: Readonly<Record<string, (storage: Storage) => Promise<unknown>>> 
   "put over a version": (storage) => storage.put(KEY, 1, { ifVersion: "x" }),
   "delete": (storage) => storage.delete(KEY),
   "delete of a version": (storage) => storage.delete(KEY, { ifVersion: "x" }),
-  "list": (storage) => all(storage.list([])),
+  "list": (storage) => Array.fromAsync(storage.list([])),
   "write": (storage) => storage.write!([{ delete: ["other"] }, { put: KEY, value: 1 }]),
 };
 
@@ -152,7 +146,7 @@ describe("postgresStorage() executes", () => {
   it("one statement for each 64 entries of a listing", async () => {
     await storage.write!(Array.from({ length: 130 }, (_, i) => ({ put: ["n", String(i)], value: i })));
     const client = faultyClient(database, {});
-    assert.equal((await all(postgresStorage(client).list(["n"]))).length, 130);
+    assert.equal((await Array.fromAsync(postgresStorage(client).list(["n"]))).length, 130);
     assert.equal(client.statements.length, 3);
   });
 
@@ -186,7 +180,11 @@ describe("postgresStorage() executes", () => {
       },
     });
     for (
-      const run of [() => all(spy.list(["portal"])), () => spy.get(KEY), () => spy.write!([{ put: KEY, value: 1 }])]
+      const run of [
+        () => Array.fromAsync(spy.list(["portal"])),
+        () => spy.get(KEY),
+        () => spy.write!([{ put: KEY, value: 1 }]),
+      ]
     ) {
       await run();
       const plan = (await database.query(`EXPLAIN ${text}`, values)).rows.map((row) => Object.values(row as object)[0]);
@@ -207,7 +205,7 @@ describe("postgresStorage(), if there is no table,", () => {
   it("creates it for many calls of many storages at once", async () => {
     const storages = Array.from({ length: 20 }, () => postgresStorage(database));
     await Promise.all(storages.map((storage, i) => storage.put(["n", String(i)], i)));
-    assert.equal((await all(storage.list(["n"]))).length, 20);
+    assert.equal((await Array.fromAsync(storage.list(["n"]))).length, 20);
   });
 
   it("creates it again after it was dropped", async () => {

@@ -23,12 +23,6 @@ beforeEach(async () => {
 });
 afterEach(() => opened.close());
 
-async function all<T>(items: AsyncIterable<T>): Promise<T[]> {
-  const collected: T[] = [];
-  for await (const item of items) collected.push(item);
-  return collected;
-}
-
 /** Every method, for requirements that are the same for all. */
 const METHODS: readonly { readonly name: string; readonly call: (storage: Storage) => Promise<unknown> }[] = [
   { name: "get", call: (storage) => storage.get(KEY) },
@@ -38,7 +32,7 @@ const METHODS: readonly { readonly name: string; readonly call: (storage: Storag
   { name: "put over a version", call: (storage) => storage.put(KEY, 1, { ifVersion: "x" }) },
   { name: "delete", call: (storage) => storage.delete(KEY) },
   { name: "delete of a version", call: (storage) => storage.delete(KEY, { ifVersion: "x" }) },
-  { name: "list", call: (storage) => all(storage.list([])) },
+  { name: "list", call: (storage) => Array.fromAsync(storage.list([])) },
   { name: "write", call: (storage) => storage.write!([{ delete: ["other"] }, { put: KEY, value: 1 }]) },
 ];
 
@@ -129,9 +123,9 @@ describe("redisStorage()", () => {
     await one.put(["x"], 1);
     await other.put(["x"], 2);
     await other.put(["y"], 3);
-    assert.deepEqual((await all(other.list([]))).map(({ key }) => key), [["x"], ["y"]]);
+    assert.deepEqual((await Array.fromAsync(other.list([]))).map(({ key }) => key), [["x"], ["y"]]);
     assert.equal((await one.get(["x"]))?.value, 1);
-    assert.equal((await all(storage.list([]))).length, 0);
+    assert.equal((await Array.fromAsync(storage.list([]))).length, 0);
   });
 
   it("does not close the client, which belongs to the caller", async () => {
@@ -142,7 +136,7 @@ describe("redisStorage()", () => {
 
   it("sends one command for each call after the first write, and never scans the database", async () => {
     for (let i = 0; i < 200; i++) await storage.put(["many", String(i)], i);
-    await all(storage.list(["none"]));
+    await Array.fromAsync(storage.list(["none"]));
     const sent = async (run: () => Promise<unknown>): Promise<Record<string, number>> => {
       const { evalsha = 0, eval: whole = 0, scan = 0, keys = 0, get = 0 } = await commands(run);
       assert.deepEqual({ whole, scan, keys }, { whole: 0, scan: 0, keys: 0 });
@@ -154,8 +148,12 @@ describe("redisStorage()", () => {
     assert.deepEqual(await sent(() => storage.delete(KEY)), { evalsha: 1 }, "delete");
     const operations = Array.from({ length: 20 }, (_, i) => ({ put: [...KEY, String(i)] as Key, value: 1 }));
     assert.deepEqual(await sent(() => storage.write!([...operations, { delete: KEY }])), { evalsha: 1 }, "write");
-    assert.deepEqual(await sent(() => all(storage.list(["many"], { limit: 64 }))), { evalsha: 1 }, "list of 64");
-    assert.deepEqual(await sent(() => all(storage.list(["many"]))), { evalsha: 4 }, "list of 200");
+    assert.deepEqual(
+      await sent(() => Array.fromAsync(storage.list(["many"], { limit: 64 }))),
+      { evalsha: 1 },
+      "list of 64",
+    );
+    assert.deepEqual(await sent(() => Array.fromAsync(storage.list(["many"]))), { evalsha: 4 }, "list of 200");
   });
 
   it("runs few commands in the script of a write", async () => {
@@ -242,7 +240,8 @@ describe("redisStorage()", () => {
     const puts = Array.from({ length: 3000 }, (_, i) => storage.put(["many", String(i)], i, { ttlMs: 1000 }));
     await Promise.all([...puts, storage.put(["many", "last"], "there")]);
     now += 1000;
-    const listed = async (): Promise<unknown[]> => (await all(storage.list(["many"]))).map(({ value }) => value);
+    const listed = async (): Promise<unknown[]> =>
+      (await Array.fromAsync(storage.list(["many"]))).map(({ value }) => value);
     const first = await commands(async () => assert.deepEqual(await listed(), ["there"]));
     assert.ok(first["evalsha"]! <= 4, `sent ${first["evalsha"]} commands`);
     const second = await commands(async () => assert.deepEqual(await listed(), ["there"]));
@@ -264,7 +263,7 @@ describe("redisStorage()", () => {
   it("repairs the set of keys when it lists a key without an entry", async () => {
     await storage.put(KEY, 1);
     await server.command("DEL", RAW_KEY);
-    assert.deepEqual(await all(storage.list([])), []);
+    assert.deepEqual(await Array.fromAsync(storage.list([])), []);
     assert.equal(await server.command("ZCARD", "{onappupdate}:keys"), 0);
   });
 
@@ -281,7 +280,7 @@ describe("redisStorage()", () => {
       for (const { call } of METHODS) await call(few);
       await few.put(["expires"], 1, { ttlMs: 1 });
       await new Promise((resolve) => setTimeout(resolve, 5));
-      await all(few.list([]));
+      await Array.fromAsync(few.list([]));
       await few.put(["expires"], 1, { ttlMs: 1000 });
       await few.put(["expires"], 1);
       await assert.rejects(redisStorage(client, { prefix: "theirs" }).put(KEY, 1), (error: Error) => {
@@ -356,7 +355,7 @@ describe("redisStorage() on a database with", () => {
     await storage.put(KEY, "secret");
     const text = await server.command("GET", RAW_KEY);
     await server.command("SET", RAW_KEY, text.slice(0, -1));
-    for (const call of [() => storage.get(KEY), () => all(storage.list([]))]) {
+    for (const call of [() => storage.get(KEY), () => Array.fromAsync(storage.list([]))]) {
       await assert.rejects(call(), {
         name: "StorageError",
         message: 'cannot get ["portal","a223"] from Redis: the stored value is not JSON',

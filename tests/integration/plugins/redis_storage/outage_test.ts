@@ -45,19 +45,13 @@ function storageError(reason: RegExp): (error: Error) => true {
   };
 }
 
-async function all<T>(items: AsyncIterable<T>): Promise<T[]> {
-  const collected: T[] = [];
-  for await (const item of items) collected.push(item);
-  return collected;
-}
-
 /** Every method, for requirements that are the same for all. */
 const METHODS: readonly { readonly name: string; readonly call: (storage: Storage) => Promise<unknown> }[] = [
   { name: "get", call: (storage) => storage.get(KEY) },
   { name: "put", call: (storage) => storage.put(KEY, "late") },
   { name: "put of a new entry", call: (storage) => storage.put(["new"], "late", { ifVersion: null }) },
   { name: "delete", call: (storage) => storage.delete(KEY) },
-  { name: "list", call: (storage) => all(storage.list([])) },
+  { name: "list", call: (storage) => Array.fromAsync(storage.list([])) },
   { name: "write", call: (storage) => storage.write!([{ put: KEY, value: "late" }, { delete: ["new"] }]) },
 ];
 
@@ -109,7 +103,7 @@ for (const library of LIBRARIES) {
       }
       await until("the client is connected again", () => storage.get(KEY).then(() => true, () => false));
       // Queued writes would have been sent before this call.
-      assert.deepEqual((await all(other.list([]))).map(({ key, value }) => [key, value]), [[KEY, 1]]);
+      assert.deepEqual((await Array.fromAsync(other.list([]))).map(({ key, value }) => [key, value]), [[KEY, 1]]);
       await until("writes work again", () => storage.put(KEY, 2).then(({ ok }) => ok, () => false));
     });
 
@@ -133,7 +127,7 @@ for (const library of LIBRARIES) {
         server.resume();
       }
       await until("the server answers again", () => storage.get(KEY).then(() => true, () => false));
-      assert.deepEqual((await all(other.list([]))).map(({ key, value }) => [key, value]), [[KEY, 1]]);
+      assert.deepEqual((await Array.fromAsync(other.list([]))).map(({ key, value }) => [key, value]), [[KEY, 1]]);
     });
 
     it("is killed: acknowledged writes are kept", async () => {
@@ -152,7 +146,7 @@ for (const library of LIBRARIES) {
       await assert.rejects(writing, storageError(wanted));
       await server.start();
       await until("the client is connected again", () => storage.get(KEY).then(() => true, () => false));
-      const there = (await all(storage.list<number>(["written"]))).map(({ value }) => value);
+      const there = (await Array.fromAsync(storage.list<number>(["written"]))).map(({ value }) => value);
       assert.deepEqual(there.slice(0, acknowledged.length), acknowledged);
     });
 
@@ -219,7 +213,7 @@ for (const library of LIBRARIES) {
         await assert.rejects(storage.put(KEY, 2), storageError(/^cannot put .* into Redis: READONLY /));
         await assert.rejects(storage.delete(KEY), storageError(/^cannot delete .* from Redis: READONLY /));
         assert.equal((await storage.get(KEY))?.value, 1);
-        assert.equal((await all(storage.list([]))).length, 1);
+        assert.equal((await Array.fromAsync(storage.list([]))).length, 1);
       } finally {
         await server.command("REPLICAOF", "NO", "ONE");
       }

@@ -188,6 +188,23 @@ describe("telegramChannel() messages", () => {
     });
   });
 
+  it("mentions nobody, and leaves the link as it is", async () => {
+    const channel = telegramChannel({ botToken: BOT_TOKEN, chatId: 1 });
+    const received = withAnswers(channel, () => Response.json({ ok: true }));
+    const link = "https://ops.example.com/?by=ada@example.com&x=1";
+    const portals = { shown: [{ memberId: "a223", domain: "@durov" }], total: 1 };
+    await send(channel, notification({ title: "by @ada", lines: ["ask @ada & @ivan"], portals, link }));
+    const { text } = JSON.parse(received[0]!.body);
+    assert.deepEqual(text.split("\n"), [
+      "<b>WARNING: by @\u200bada</b>",
+      "ask @\u200bada &amp; @\u200bivan",
+      "Portals: 1",
+      "@\u200bdurov (a223)",
+      "https://ops.example.com/?by=ada@example.com&amp;x=1",
+      "ID: n-1",
+    ]);
+  });
+
   it("sends at most 4096 UTF-16 units", async () => {
     const channel = telegramChannel({ botToken: BOT_TOKEN, chatId: 1 });
     const received = withAnswers(channel, () => Response.json({ ok: true }));
@@ -251,6 +268,13 @@ describe("slackChannel() messages", () => {
       unfurl_links: false,
       unfurl_media: false,
     });
+  });
+
+  it("sends a link with an @ that works", async () => {
+    const channel = slackChannel({ url: SLACK_URL });
+    const received = withAnswers(channel, () => new Response("ok"));
+    await send(channel, notification({ link: "https://ops.example.com/?by=ada@example.com" }));
+    assert.match(JSON.parse(received[0]!.body).text, /\nhttps:\/\/ops\.example\.com\/\?by=ada%40example\.com\n/);
   });
 
   it("sends escaped Markdown to Mattermost and Rocket.Chat, with a link that works", async () => {

@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
-import type { App, PluginHost, PortalCount } from "@b24/onappupdate";
+import type { App, PluginHost, PortalCount, StuckGroup } from "@b24/onappupdate";
 import { type HasB24, rest } from "@b24/onappupdate/rest";
 import { telemetry } from "@b24/onappupdate/telemetry";
-import { createFigureReader, portalFigures } from "../../../../plugins/telemetry/figures.ts";
+import { blockedFigures, createFigureReader, portalFigures } from "../../../../plugins/telemetry/figures.ts";
 import { MEMBER_ID, post, quietLogger, recordingLogger, rig } from "../../../support/app.ts";
 import { type InMemorySdk, inMemorySdk, type Point } from "../../../support/otel.ts";
 import { afterEach, beforeEach, describe, it } from "../../../support/test.ts";
@@ -149,11 +149,35 @@ describe("createFigureReader()", () => {
     }
     assert.equal(reads, 2);
     assert.deepEqual(reader.last()!.blocked, [{ value: 5, attributes: { "b24.blocked_on": "scope" } }]);
+    // The clock was put back.
+    now -= 3_600_000;
+    await reader.refresh();
+    assert.equal(reads, 3);
     isDown = true;
     now += 60_000;
     await reader.refresh();
-    assert.equal(reader.last()!.portals[0]!.value, 2);
+    assert.equal(reader.last()!.portals[0]!.value, 3);
     assert.deepEqual(lines.map((line) => JSON.parse(line).event), ["telemetry.figures_failed"]);
+  });
+});
+
+describe("blockedFigures()", () => {
+  it("count all blocked portals, also those of causes that are too many to be listed", () => {
+    const counts: readonly PortalCount[] = [
+      { version: "1.0.0", status: "blocked", count: 4 },
+      { version: "2.0.0", status: "blocked", count: 5 },
+      { version: "2.0.0", status: "parked", count: 1000 },
+    ];
+    const scope = { "b24.blocked_on": "scope" };
+    const groups: readonly StuckGroup[] = [
+      { status: "parked", count: 1000 },
+      { status: "blocked", blockedOn: "scope", count: 6 },
+    ];
+    assert.deepEqual(blockedFigures(counts, groups), [
+      { value: 6, attributes: scope },
+      { value: 3, attributes: { "b24.blocked_on": "other" } },
+    ]);
+    assert.deepEqual(blockedFigures(counts.slice(1), groups), [{ value: 6, attributes: scope }]);
   });
 });
 

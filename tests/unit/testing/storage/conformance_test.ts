@@ -1,43 +1,18 @@
 import assert from "node:assert/strict";
 import { memoryStorage, type Storage } from "@b24/onappupdate";
-import {
-  type Faults,
-  faultyStorage,
-  STORAGE_REQUIREMENTS,
-  type StorageBackend,
-  type StorageConformanceOptions,
-} from "@b24/onappupdate/testing";
+import { type Faults, STORAGE_REQUIREMENTS, type StorageConformanceOptions } from "@b24/onappupdate/testing";
 import { BROKEN_WRITES, BROKEN_WRITES_UNDER_FAULTS } from "./_broken_ordered_writes.ts";
 import { BROKEN, BROKEN_UNDER_FAULTS } from "./_broken_storages.ts";
 import { BROKEN_WORKERS } from "../../../integration/testing/_broken_workers.ts";
-import { failedRequirements, register } from "../../../support/conformance.ts";
+import { failedRequirements, register, withFaults } from "../../../support/conformance.ts";
 import { describe, it, test } from "../../../support/test.ts";
 
 /** Returns options for storages in memory with injected faults. `make` replaces members of the storage. */
-function withFaults(
+function replaced(
   make?: (storage: Storage, faults: Faults) => Partial<Storage>,
 ): Partial<StorageConformanceOptions> {
-  const faultsOf = new WeakMap<Storage, Faults>();
-  const of = (storage: Storage): StorageBackend => {
-    const set = (change: Faults): Promise<void> => Promise.resolve(void Object.assign(faultsOf.get(storage)!, change));
-    return {
-      stop: () => set({ unavailable: 1 }),
-      start: () => set({ unavailable: 0 }),
-      delay: (delayMs) => set({ delayMs }),
-      loseReply: () => set({ loseReplies: 1 }),
-      fill: () => set({ full: 1 }),
-      drain: () => set({ full: 0 }),
-    };
-  };
   return {
-    create: (clock) => {
-      const faults: Faults = {};
-      const correct = faultyStorage(memoryStorage({ clock }), faults, 1);
-      const storage = { ...correct, ...make?.(correct, faults) };
-      faultsOf.set(storage, faults);
-      return storage;
-    },
-    backend: { of, can: ["stop", "start", "delay", "loseReply", "fill", "drain"] },
+    ...withFaults((storage, faults) => ({ ...storage, ...make?.(storage, faults) })),
     // A broken storage may use all of it.
     ...(make === undefined ? {} : { faultTimeoutMs: 500 }),
   };
@@ -59,7 +34,7 @@ test("storageConformance() skips exactly the requirements whose options are miss
     register(options).map(({ name }) => name.split(" ")[0]!).filter((number) => NEEDS_OPTION.test(number));
   const all = Object.keys(STORAGE_REQUIREMENTS).filter((number) => NEEDS_OPTION.test(number));
   assert.deepEqual(numbers({}), []);
-  assert.deepEqual(numbers({ worker: () => ({ command: "", args: [] }), ...withFaults() }), all);
+  assert.deepEqual(numbers({ worker: () => ({ command: "", args: [] }), ...replaced() }), all);
   const some = { of: () => ({}), can: ["delay"] } as const;
   assert.deepEqual(numbers({ backend: some }), ["10.4", "10.5"]);
 });
@@ -73,8 +48,8 @@ test("storageConformance() names the requirements that it did not run in a last 
   assert.equal(last({}), `not run: ${of8} (for want of worker); ${of9and10} (for want of backend) (mine)`);
   assert.equal(last({ worker: false }), last({}));
   assert.equal(last({ worker }), `not run: ${of9and10} (for want of backend) (mine)`);
-  assert.equal(last(withFaults()), `not run: ${of8} (for want of worker) (mine)`);
-  assert.doesNotMatch(last({ worker, ...withFaults() }), /not run/);
+  assert.equal(last(replaced()), `not run: ${of8} (for want of worker) (mine)`);
+  assert.doesNotMatch(last({ worker, ...replaced() }), /not run/);
 });
 
 test("storageConformance() fails without a worker for a storage with an in-process lock that claims another scope", async () => {
@@ -107,7 +82,7 @@ test("STORAGE_REQUIREMENTS is in order, and repeats no number and no text", () =
 
 test("storageConformance() passes memoryStorage(), with and without faults", async () => {
   assert.deepEqual(await failedRequirements(register()), new Map());
-  assert.deepEqual(await failedRequirements(register(withFaults())), new Map());
+  assert.deepEqual(await failedRequirements(register(replaced())), new Map());
 });
 
 test("storageConformance() passes a storage without `write`", async () => {
@@ -175,7 +150,7 @@ describe("storageConformance() detects a storage that", () => {
 describe("storageConformance() detects a storage that, when its backend fails,", () => {
   for (const { does, make, caught } of [...BROKEN_UNDER_FAULTS, ...BROKEN_WRITES_UNDER_FAULTS]) {
     it(does, async () => {
-      const found = await failedRequirements(register(withFaults(make)).filter(({ name }) => /^(9|10)\./.test(name)));
+      const found = await failedRequirements(register(replaced(make)).filter(({ name }) => /^(9|10)\./.test(name)));
       assert.deepEqual(caught.filter((number) => !found.has(number)), [], `found ${[...found.keys()]}`);
     });
   }

@@ -1,7 +1,7 @@
-/** Mutants of `src/portal/`. */
+/** Mutants of `src/portal/` that are about events: how they are applied, claimed, and kept until they are verified or done. */
 import { type Mutant, mutantsOf } from "./mutant.ts";
 
-export const PORTAL: readonly Mutant[] = [
+export const PORTAL_EVENTS: readonly Mutant[] = [
   ...mutantsOf("src/portal/apply_event.ts", ["tests/unit/portal/apply_event_test.ts"], [
     [
       "an older update lowers the target",
@@ -145,18 +145,6 @@ export const PORTAL: readonly Mutant[] = [
       "if (next.isAdmin === undefined) return after;",
     ],
   ]),
-  ...mutantsOf("src/portal/tokens.ts", ["tests/unit/portal/tokens_test.ts"], [
-    [
-      "an unverified pair replaces a verified one",
-      "return stored.isVerified ? !waits : (stored.pending !== undefined) === waits;",
-      "return true;",
-    ],
-    [
-      "an older pair replaces a newer one",
-      "next.ts > ts || (next.ts === ts && next.expiresAt >= expiresAt)",
-      "next.ts >= 0 || (next.ts === ts && next.expiresAt >= expiresAt)",
-    ],
-  ]),
   ...mutantsOf("src/portal/inbox.ts", ["tests/unit/app/app_test.ts"], [
     [
       "a copy of a finished event is handled again",
@@ -190,182 +178,6 @@ export const PORTAL: readonly Mutant[] = [
       "a.delivery.receivedAt - b.delivery.receivedAt",
     ],
   ]),
-  ...mutantsOf("src/portal/lease.ts", ["tests/unit/portal/lease_test.ts"], [
-    [
-      "the lease of another process counts as free",
-      "lease.until > now && !abandonedOn(storage).has(lease.owner)",
-      "lease.until > now + Infinity && !abandonedOn(storage).has(lease.owner)",
-    ],
-    ["the fencing token stays the same", "(record.fencingToken ?? 0) + 1", "(record.fencingToken ?? 1)"],
-    [
-      "a holder writes although another process has its lease",
-      "if (record?.lease?.owner !== owner) throw loseTo(record);",
-      "if (record === undefined) throw loseTo(record);",
-    ],
-    [
-      "a holder that was paused relies on its lease",
-      "return passedMs > leaseMs * HELD_PART;",
-      "return passedMs > Infinity * HELD_PART;",
-    ],
-  ]),
-  ...mutantsOf("src/portal/held_record.ts", ["tests/unit/portal/lease_test.ts"], [
-    [
-      "staged changes are applied twice after a lost reply",
-      "return staged.slice(tried.get(lease?.writes ?? 0) ?? 0);",
-      "return staged.slice((tried.get(lease?.writes ?? 0) ?? 0) * 0);",
-    ],
-  ]),
-  ...mutantsOf("src/portal/journal.ts", ["tests/unit/portal/journal_test.ts"], [
-    [
-      "a journal is read without excluding former holders",
-      "if (result.ok) return [...isNew",
-      "if (result.ok || true) return [...isNew",
-    ],
-    ["a refused entry of a journal counts as written", "if (!result.ok) return false;", "if (!result.ok) return true;"],
-    ["a step that is undone counts as done", 'kind !== "page" && kind !== "undone"', 'kind !== "page"'],
-  ]),
-  ...mutantsOf("src/portal/run_history.ts", ["tests/unit/portal/run_history_test.ts"], [
-    [
-      "history is stored after the version has moved",
-      "before: [{ put: runKey(memberId, name), value }]",
-      "after: [{ put: runKey(memberId, name), value }]",
-      { scenarios: ["two updates"] },
-    ],
-    [
-      "old runs are never deleted",
-      "if (run === undefined || runs.length < MAX_RUNS) return;",
-      "if (run === undefined || runs.length < MAX_RUNS * 100) return;",
-    ],
-    ["the last runs are deleted too", "if (key[2]! >= kept) break;", "if (key[2]! > kept) break;"],
-  ]),
-  ...mutantsOf("src/portal/schedule.ts", ["tests/unit/portal/schedule_test.ts"], [
-    [
-      "a later time of work replaces an earlier one",
-      "if (existing !== undefined && entryTime(existing) <= at) return { record };",
-      "if (existing !== undefined && entryTime(existing) <= at - Infinity) return { record };",
-    ],
-    [
-      "a schedule entry is put after the record",
-      "before: [putEntry(due, memberId)],\n    after: existing",
-      "after: [putEntry(due, memberId)],\n    unused: existing",
-    ],
-    [
-      "a large delivery has no schedule entry before it",
-      "return { ...change, before: [putEntry(entryId(at, random()), memberId), ...before] };",
-      "return at === random.length ? change : { ...change, before };",
-    ],
-    [
-      "work that is counted does not look like an arrival",
-      "inboxSequence: (record.inboxSequence ?? 0) + 1",
-      "inboxSequence: record.inboxSequence ?? 0",
-    ],
-  ]),
-  ...mutantsOf("src/portal/record.ts", ["tests/unit/app/admin_test.ts"], [
-    [
-      "a portal that is rolled back is listed as upgrading",
-      '  if (run?.isRollingBack) return "parked";\n',
-      "  void run;\n",
-    ],
-  ]),
-  ...mutantsOf("src/portal/credentials_record.ts", ["tests/unit/portal/credentials_record_test.ts"], [
-    [
-      "token pairs of an installation that is over are used",
-      "generation === named.generation && sequence >= named.sequence",
-      "sequence >= named.sequence || generation > named.generation * 0",
-    ],
-    [
-      "a refreshed token pair is overwritten by an older one of another process",
-      ", ifVersion: credentials?.version ?? null };",
-      " };",
-    ],
-    [
-      "the token pairs of a removed portal are kept",
-      "return credentials === null ? {} :",
-      "return credentials !== undefined ? {} :",
-    ],
-    [
-      "a crash loses an application_token that was just proved",
-      "if (proved !== undefined && sequence > record.credentials.sequence)",
-      "if (proved !== undefined && sequence > Infinity)",
-    ],
-    [
-      "a refresh writes the record",
-      "record: isKept ? stored :",
-      "record: isKept && isTouched ? stored :",
-    ],
-    [
-      "token pairs that the record does not name are replaced without the record",
-      "belongTo(stored, credentials.value) &&\n    stored.tokens",
-      "stored.memberId === memberId &&\n    stored.tokens",
-    ],
-    [
-      "the credentials of a claim are read after its delivery is written",
-      "if (knownCredentials(storage, record) === undefined) readCredentials",
-      "if (knownCredentials(storage, record) === null) readCredentials",
-      { tests: ["tests/unit/costs_test.ts"] },
-    ],
-  ]),
-  ...mutantsOf("src/portal/record_store.ts", ["tests/unit/portal/credentials_record_test.ts"], [
-    [
-      "token pairs that a refused write left on a removed portal are kept",
-      "mustWrite: isAboutCredentials && isRemoved && isLeft",
-      "mustWrite: isAboutCredentials && isRemoved && !isLeft",
-    ],
-    [
-      "token pairs in memory are written again after another process has changed them",
-      'isAboutCredentials ? "reread" : need)',
-      "need)",
-    ],
-    [
-      "a write that leaves its token pairs in the record opens it",
-      'need === "unopened" && record?.credentials !== undefined;',
-      'need === "unopened" && record?.credentials === null;',
-    ],
-    [
-      "a change that needs all token pairs gets those of the record, because another change leaves it unopened",
-      '["reread", "opened", undefined, "unopened"]',
-      '["unopened", "reread", "opened", undefined]',
-    ],
-  ]),
-  ...mutantsOf("src/portal/record_change.ts", ["tests/unit/portal/credentials_record_test.ts"], [
-    [
-      "token pairs are written before the schedule entry",
-      "before.splice(before.findLastIndex(isFirst) + 1, 0,",
-      "before.splice(before.findIndex(isFirst) * 0, 0,",
-    ],
-  ]),
-  ...mutantsOf("src/portal/stored_credentials.ts", ["tests/unit/portal/credentials_record_test.ts"], [
-    [
-      "a token pair that the portal has is stored in its record again",
-      "known.includes(tokenFingerprintOf(pair)) ||",
-      'known.includes(tokenFingerprintOf({ ...pair, accessToken: "" })) ||',
-    ],
-    [
-      "an older event replaces the application token",
-      "return ts < applicationTokenTs;",
-      "return ts < -applicationTokenTs;",
-      { tests: ["tests/unit/portal/apply_event_test.ts"] },
-    ],
-    [
-      "an application token that waits removes the app after a later one was proved",
-      "waiting.filter(({ ts }) => !isSuperseded(ts, record))",
-      "waiting.filter(({ ts }) => !isSuperseded(ts, {}))",
-      { tests: ["tests/unit/credentials/identity_test.ts"] },
-    ],
-  ]),
-  ...mutantsOf("src/portal/purge.ts", ["tests/unit/worker/claims_crash_test.ts"], [
-    [
-      "tokens of a removed portal stay in parked events",
-      "id !== removalId && (delivery.receivedAt <= time ||",
-      "id === removalId && (delivery.receivedAt <= time ||",
-    ],
-    [
-      "events that come after a removal are deleted with it",
-      "delivery.receivedAt <= time",
-      "delivery.receivedAt <= Infinity * time",
-      { tests: ["tests/unit/worker/ask_portal_test.ts"] },
-    ],
-  ]),
   ...mutantsOf("src/portal/planned_checks.ts", ["tests/unit/portal/planned_checks_test.ts"], [
     ["a planned check moves to a later time", "return planned <= at ? record :", "return planned === at ? record :"],
   ]),
@@ -393,13 +205,6 @@ export const PORTAL: readonly Mutant[] = [
       "a removal that was undone takes effect when it is applied again",
       "Math.max(record.installedTs, ts, uninstalledTs + 1)",
       "Math.max(record.installedTs, ts, uninstalledTs)",
-    ],
-  ]),
-  ...mutantsOf("src/portal/record_store.ts", ["tests/unit/portal/record_store_test.ts"], [
-    [
-      "a write fails that another process has overtaken",
-      "if (refused === undefined) {",
-      "if (refused === undefined || composed.owners.length > 0) {",
     ],
   ]),
 ];
