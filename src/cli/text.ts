@@ -6,7 +6,6 @@ import type { Output } from "./terminal.ts";
 // deno-lint-ignore no-control-regex -- these are the characters to find
 const CONTROLS = /[\u0000-\u001f\u007f-\u009f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069]/g;
 
-// deno-lint-ignore no-control-regex -- a style begins with one
 const STYLES_AND_CONTROLS = new RegExp(`\u001b\\[[\\d;]*m|${CONTROLS.source}`, "g");
 
 /** Returns text of others on one line, without anything that a terminal obeys. */
