@@ -112,7 +112,7 @@ function networkOf(
   oauthHosts: readonly string[],
   extraPortalHosts: readonly string[],
 ): Pick<Settings, "fetch" | "bitrix24Fetch" | "lookup" | "dev"> {
-  const { dev } = options;
+  const { dev, clientId } = options;
   // A function of its own: the fetch of some hosts must not be called as a member of another object. With what the fetch of
   // a fake Bitrix24 tells plugins.
   const fetch = Object.assign<typeof globalThis.fetch, object | undefined>(
@@ -127,8 +127,8 @@ function networkOf(
   const isBitrix24 = ({ origin, host, hostname }: URL): boolean =>
     oauthHosts.includes(origin) || isCloudHost(hostname) || extraPortalHosts.includes(host);
   return {
-    fetch: standInFetch(dev, isBitrix24, fetch),
-    bitrix24Fetch: standInFetch(dev, () => true, fetch),
+    fetch: standInFetch(dev, isBitrix24, fetch, clientId),
+    bitrix24Fetch: standInFetch(dev, () => true, fetch, clientId),
     // No portal is called but the stand-in, whose portals have names that nobody can resolve.
     lookup: () => Promise.resolve(undefined),
     dev,

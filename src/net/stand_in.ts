@@ -2,13 +2,21 @@
 
 /** Header with the URL of the original request. */
 export const ADDRESS = "x-fake-bitrix24-address";
+/** Header with the `client_id` of the app, encoded as in a URL: `app.info` has no parameter for it. */
+export const CLIENT_ID = "x-fake-bitrix24-client-id";
 /** Header of an answer that stands for a broken connection. Some clients would repeat requests of one that really breaks. */
 export const BROKEN = "x-fake-bitrix24-broken";
 
 /** Sends a request to the stand-in at `url` by `fetch`. Redirects are not followed. */
-export async function forwardTo(url: string, request: Request, fetch: typeof globalThis.fetch): Promise<Response> {
+export async function forwardTo(
+  url: string,
+  request: Request,
+  fetch: typeof globalThis.fetch,
+  clientId?: string,
+): Promise<Response> {
   const headers = new Headers(request.headers);
   headers.set(ADDRESS, request.url);
+  if (clientId !== undefined) headers.set(CLIENT_ID, encodeURIComponent(clientId));
   const response = await fetch(url, {
     method: request.method,
     headers,
@@ -22,19 +30,20 @@ export async function forwardTo(url: string, request: Request, fetch: typeof glo
 }
 
 /**
- * Returns a `fetch` that sends requests to the stand-in at `url`. `isBitrix24` returns whether a request is for Bitrix24; all
- * others go out as usual. No redirect leads out of the stand-in: an answer that is one is returned as it is.
+ * Returns a `fetch` that sends requests of the app `clientId` to the stand-in at `url`. `isBitrix24` returns whether a request is
+ * for Bitrix24; all others go out as usual. No redirect leads out of the stand-in: an answer that is one is returned as it is.
  */
 export function standInFetch(
   url: string,
   isBitrix24: (address: URL) => boolean,
   fetch: typeof globalThis.fetch,
+  clientId?: string,
 ): typeof globalThis.fetch {
   return async (input, init) => {
     const address = new URL(input instanceof Request ? input.url : String(input));
     if (!isBitrix24(address)) return await fetch(input, init);
     const request = new Request(input, init);
-    const response = await forwardTo(url, request, fetch);
+    const response = await forwardTo(url, request, fetch, clientId);
     if (request.redirect === "error" && response.status >= 300 && response.status < 400) {
       await response.body?.cancel();
       throw new TypeError("fetch failed: unexpected redirect");

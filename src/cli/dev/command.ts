@@ -67,5 +67,14 @@ export function domainOf(text: string): string {
   throw new CommandError(`cannot use domain "${text}", wanted a name such as portal2.example.com`);
 }
 
+/** Returns the names of scopes. @throws {CommandError} if there is none, or it is no such name */
+export function scopesOf(args: readonly string[]): readonly string[] {
+  const wanted = "wanted names such as calendar";
+  if (args.length === 0) throw new CommandError(`which scopes? ${wanted}`);
+  const wrong = args.find((arg) => !/^[a-z][\w.]{0,49}$/i.test(arg));
+  if (wrong !== undefined) throw new CommandError(`cannot use scope "${wrong}", ${wanted}, with spaces between them`);
+  return args;
+}
+
 /** Adds a note to the transcript. */
 export const note = (standIn: StandIn, text: string): void => void standIn.transcript.add({ kind: "note", text });

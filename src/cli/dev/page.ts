@@ -134,7 +134,7 @@ function liveParts(standIn: StandIn): Html {
   ];
   const entries = standIn.transcript.entries().toReversed();
   return markup`<section aria-label="Portals" class="portals"><table>
-<thead><tr><th>Portal</th><th>Version</th><th>State</th><th>member_id</th><th></th></tr></thead>
+<thead><tr><th>Portal</th><th>Version</th><th>State</th><th>Scopes</th><th>member_id</th><th></th></tr></thead>
 <tbody>${portalRows(standIn)}</tbody>
 </table>${unusual.map((text) => markup`<p class="unusual">${text}</p>`)}</section>
 <section aria-label="Events and calls"><ol class="entries" reversed>${entries.map(entryItem)}</ol>${
@@ -145,7 +145,7 @@ function liveParts(standIn: StandIn): Html {
 function portalRows(standIn: StandIn): Html[] {
   const selected = standIn.selected();
   return standIn.portals().map((portal) => {
-    const { version, finished, paid } = portal.state();
+    const { version, finished, paid, scope } = portal.state();
     const state = version === undefined
       ? "not installed"
       : !finished
@@ -161,6 +161,7 @@ function portalRows(standIn: StandIn): Html[] {
         <td>${portal.domain}</td>
         <td>${version ?? "–"}</td>
         <td>${state}</td>
+        <td>${scope.join(", ")}</td>
         <td><code>${portal.memberId}</code></td>
         <td>${choice}</td>
       </tr>

@@ -41,7 +41,7 @@ const PATIENCE_MS = 5000;
 const CLEAR = "\r\x1b[2K";
 
 /** Commands that a person sees done at once. */
-const INSTANT = /^(oauth|slow|expire|duplicate|reorder|lose|fail|portal|rename)\b/;
+const INSTANT = /^(oauth|slow|expire|duplicate|reorder|lose|fail|portal|rename|grant|revoke)\b/;
 
 /** Resolves after this time, without keeping the process alive. */
 function passed(ms: number): Promise<void> {

@@ -1,4 +1,5 @@
 /** A stand-in for Bitrix24: a fake Bitrix24 with the portals of a developer, which sends events to an app over HTTP. */
+import { CLIENT_ID } from "../../net/stand_in.ts";
 import { createFake, type FakeBitrix24 } from "../../testing/bitrix24/bitrix24.ts";
 import type { FakePortal } from "../../testing/bitrix24/portal.ts";
 import { restoreWorld, type SavedWorld, saveWorld } from "../../testing/bitrix24/saved.ts";
@@ -7,7 +8,7 @@ import type { FakeOutage } from "../../testing/bitrix24/state.ts";
 import { cut } from "../text.ts";
 import { describedCall } from "./calls.ts";
 import { maskTokens } from "./mask.ts";
-import { createTranscript, type SentEntry, type Transcript } from "./transcript.ts";
+import { type CallEntry, createTranscript, type SentEntry, type Transcript } from "./transcript.ts";
 
 /** Options of {@linkcode createStandIn}. */
 export interface StandInOptions {
@@ -140,6 +141,16 @@ export function createStandIn(options: StandInOptions): StandIn {
     withheld = lost.length;
   }
 
+  /** Notes that an app asks about a token with another `client_id`: it refuses the event, and only its own log says so. */
+  function noteOtherApp(request: Request, { method }: CallEntry): void {
+    const header = request.headers.get(CLIENT_ID);
+    if (method !== "app.info" || header === null || header === encodeURIComponent(clientId)) return;
+    const seen = cut(new URLSearchParams(`id=${header}`).get("id") ?? "", 100);
+    const text = `the app has CLIENT_ID ${seen}, so it refuses what is sent here: set CLIENT_ID=${clientId}, ` +
+      `or start this with --client-id ${seen}`;
+    transcript.add({ kind: "note", text });
+  }
+
   if (options.saved !== undefined) {
     restoreWorld(world, sender, options.saved, { rateLimit: RATE_LIMIT }).forEach(adopt);
   }
@@ -151,7 +162,13 @@ export function createStandIn(options: StandInOptions): StandIn {
       describedCall(request, async (request) => {
         await pause(slowMs, request.signal);
         return await fake.fetch(request);
-      }, { now: Date.now, onCall: (call) => void transcript.add(call) }),
+      }, {
+        now: Date.now,
+        onCall: (call) => {
+          transcript.add(call);
+          noteOtherApp(request, call);
+        },
+      }),
     portals: () => portals,
     selected: () => selected,
     select: (portal) => void (selected = portal),

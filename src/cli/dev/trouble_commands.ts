@@ -1,5 +1,5 @@
 /** Commands for what goes wrong between an app and Bitrix24. */
-import { CommandError, domainOf, installed, note, oneOf, type StandInCommand } from "./command.ts";
+import { CommandError, domainOf, installed, note, oneOf, scopesOf, type StandInCommand } from "./command.ts";
 import { forge, FORGERIES } from "./forge.ts";
 
 /** What goes wrong. */
@@ -55,6 +55,37 @@ export const TROUBLE: readonly StandInCommand[] = [
       const { portal } = installed(standIn);
       const isOn = to === undefined ? !portal.state().paid : oneOf(to, ["on", "off"]) === "on";
       await standIn.sendEvent((delivery) => isOn ? portal.sends.pay(delivery) : portal.sends.stopPayment(delivery));
+    },
+  },
+  {
+    name: "grant",
+    usage: "SCOPE …",
+    help: "grant scopes, such as: grant calendar",
+    run: (standIn, args) => {
+      const portal = standIn.selected();
+      portal.grant(...scopesOf(args));
+      note(standIn, `${portal.domain} grants ${portal.state().scope.join(", ")}; the next update or check says so`);
+      return Promise.resolve();
+    },
+  },
+  {
+    name: "revoke",
+    usage: "SCOPE …",
+    help: "take scopes back: calls that need them fail",
+    run: (standIn, args) => {
+      const portal = standIn.selected();
+      const scopes = scopesOf(args);
+      const granted = portal.state().scope;
+      const other = scopes.find((scope) => !granted.includes(scope));
+      if (other !== undefined) {
+        throw new CommandError(`${portal.domain} does not grant ${other}, it grants ${granted.join(", ")}`);
+      }
+      portal.revoke(...scopes);
+      note(
+        standIn,
+        `${portal.domain} grants ${portal.state().scope.join(", ") || "no scope"}; the next update or check says so`,
+      );
+      return Promise.resolve();
     },
   },
   {

@@ -18,7 +18,8 @@ const app = createApp({
   .upgrade("2", async ({ b24 }) => {
     await b24.call("profile");
     await b24.batchEach([1, 2], (id) => ["crm.deal.update", { id, fields: { UF_CRM_RATING: 5 } }]);
-  });
+  })
+  .upgrade("5", () => {}, { requires: { scope: "calendar" } });
 const page = openingPage({
   app,
   page: (_request, { portal, isAdmin }) => new Response(`version ${portal.version}, admin: ${isAdmin}`),

@@ -95,6 +95,38 @@ describe("onappupdate dev", () => {
     assert.equal(await waitFor("the end", dev.exited), 0);
   });
 
+  test("grants a scope that an upgrade waits for, and names the CLIENT_ID of an app that refuses all events", async () => {
+    const answers = join(folder, "scope.json");
+    writeFileSync(answers, JSON.stringify({ "crm.deal.update": true }));
+    const { dev, app, appUrl, url } = await startBoth(["--answers", answers]);
+    dev.type("install 1\nupdate 5\n");
+    await waitFor("the block", app.printed(/"event":"portal\.blocked".*"blockedOn":"scope"/));
+    dev.type("grant calendar\nupdate 6\n");
+    await waitFor(
+      "the grant",
+      dev.printed(/portal1\.example\.com grants crm, .*, calendar; the next update or check says so/),
+    );
+    await waitFor("the upgrade", app.printed(/"event":"portal\.upgraded".*"to":"6\.0\.0"/));
+    dev.type("quit\n");
+    assert.equal(await waitFor("the end", dev.exited), 0);
+
+    const other = start("tests/integration/cli/dev_cli.ts", {
+      args: ["dev", `${appUrl}/`, "--client-id", "app.mine", "--port", new URL(url).port],
+      hasInput: true,
+    });
+    await waitFor("the other stand-in", other.printed(/^CLIENT_SECRET=/m));
+    other.type("install 1\n");
+    await waitFor(
+      "the note",
+      other.printed(
+        /the app has CLIENT_ID app\.dev, so it refuses what is sent here: set CLIENT_ID=app\.mine, or start this/,
+      ),
+    );
+    await waitFor("the refusal", app.printed(/"event":"event\.refused".*belongs to another app/));
+    other.type("quit\n");
+    assert.equal(await waitFor("the end", other.exited), 0);
+  });
+
   test("its page runs commands and replays; other names and origins are refused", async () => {
     const { dev, url } = await startBoth();
     const host = new URL(url).host;

@@ -151,6 +151,33 @@ describe("admin.forget()", () => {
     await app.close();
   });
 
+  for (const final of [true, false]) {
+    it(`leaves nothing of a message that fails while the portal is forgotten${final ? ", for good" : ""}`, async () => {
+      const storage = withoutWrite(memoryStorage());
+      const { app, send, portal } = rig({ storage });
+      const fails = Promise.withResolvers<void>();
+      const began = Promise.withResolvers<void>();
+      let put: PluginOutbox["put"];
+      app.use({
+        name: "crm",
+        setup: (host) => void (put = host.outbox.put),
+        outbox: {
+          deliver: async () => {
+            began.resolve();
+            await fails.promise;
+          },
+        },
+      });
+      await send(portal.install(2));
+      await put!({ text: MEMBER_ID });
+      await began.promise;
+      await app.admin.forget(MEMBER_ID, OPERATOR);
+      fails.reject(final ? new NonRetriableError("gone") : new Error("down"));
+      await app.close();
+      assert.deepEqual((await stored(storage)).filter((line) => line.startsWith('[["outbox"')), []);
+    });
+  }
+
   it("lets a plugin change its messages, and erase what else it stores, also in an app that is not set up", async () => {
     const storage = memoryStorage();
     const { app, send, portal, later } = rig({ storage });

@@ -4,8 +4,15 @@ import { runLine, STAND_IN_COMMANDS } from "../../../../src/cli/dev/commands.ts"
 import { helpLines } from "../../../../src/cli/dev/lines.ts";
 import { FORGERIES } from "../../../../src/cli/dev/forge.ts";
 import type { StandIn } from "../../../../src/cli/dev/stand_in.ts";
+import { ADDRESS, standInFetch } from "../../../../src/net/stand_in.ts";
 import { describe, it } from "../../../support/test.ts";
 import { call, standInWith } from "./_stand_in.ts";
+
+/** A `fetch` that passes what was forwarded to the stand-in to `answer`, as its server does. */
+function forwarded(answer: (request: Request) => Promise<Response>): typeof fetch {
+  return ((_url: string, { headers, body }: { readonly headers: Headers; readonly body: BodyInit }) =>
+    answer(new Request(headers.get(ADDRESS)!, { method: "POST", headers, body }))) as never;
+}
 
 async function runAll(standIn: StandIn, ...lines: string[]): Promise<void> {
   for (const line of lines) await runLine(standIn, line);
@@ -107,6 +114,47 @@ describe("commands of the stand-in", () => {
     assert.equal((await profile()).status, 200);
     const last = received.at(-1)!.form;
     assert.deepEqual([last.get("event"), last.get("data[FIELDS][ID]")], ["ONCRMDEALADD", "7"]);
+  });
+
+  it("grant and revoke change the scopes of calls and of the next event", async () => {
+    const { standIn, received } = standInWith();
+    const department = async (): Promise<number> =>
+      (await call(standIn, received.at(-1)!, "https://portal1.example.com/rest/calendar.get")).status;
+    standIn.selected().answer("calendar.get", () => []);
+    await runAll(standIn, "install 1");
+    assert.equal(await department(), 403);
+    await runAll(standIn, "grant calendar disk", "update 1");
+    assert.equal(await department(), 200);
+    assert.match(received.at(-1)!.form.get("auth[scope]")!, /,calendar,disk$/);
+    await runAll(standIn, "revoke calendar disk");
+    assert.equal(await department(), 403);
+    const notes = standIn.transcript.entries().flatMap((entry) => entry.kind === "note" ? [entry.text] : []);
+    assert.match(notes[0]!, /^portal1\.example\.com grants crm, .*, calendar, disk; the next update or check says so$/);
+    assert.match(notes[1]!, /^portal1\.example\.com grants crm, .*userfieldconfig; the next update or check says so$/);
+    await assert.rejects(runLine(standIn, "revoke calendar"), /does not grant calendar, it grants crm, /);
+    for (const line of ["grant", "revoke"]) await assert.rejects(runLine(standIn, line), /which scopes\?/);
+    await assert.rejects(runLine(standIn, "grant crm,disk"), /cannot use scope "crm,disk", .*with spaces between them/);
+  });
+
+  it("an app with another client_id is named, at each event that it will refuse", async () => {
+    const { standIn, received } = standInWith();
+    await runAll(standIn, "install 1");
+    const ask = async (clientId?: string): Promise<unknown> => {
+      const before = standIn.transcript.entries().length;
+      const body = new URLSearchParams({ auth: received[0]!.form.get("auth[access_token]")! });
+      const own = (request: Request): Promise<Response> => standIn.answer(request);
+      const fetch = standInFetch("http://127.0.0.1:4024", () => true, forwarded(own), clientId);
+      await (await fetch("https://oauth.bitrix24.tech/rest/app.info", { method: "POST", body })).body?.cancel();
+      return standIn.transcript.entries().slice(before).flatMap((entry) => entry.kind === "note" ? [entry.text] : []);
+    };
+    assert.deepEqual(await ask("app.dev"), []);
+    assert.deepEqual(await ask(), []);
+    for (const clientId of ["app.other", "приложение 100%"]) {
+      assert.deepEqual(await ask(clientId), [
+        `the app has CLIENT_ID ${clientId}, so it refuses what is sent here: set CLIENT_ID=app.dev, ` +
+        `or start this with --client-id ${clientId}`,
+      ]);
+    }
   });
 
   it("rename redirects the old address; portal adds and selects portals", async () => {
