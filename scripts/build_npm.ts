@@ -73,6 +73,8 @@ export async function buildNpm(folder: string = join(root, "npm")): Promise<stri
   rmSync(raw);
 
   const unpacked = join(folder, "package");
+  // Its links lead to pages of the repository, where it belongs.
+  rmSync(join(unpacked, "SECURITY.md"), { force: true });
   const packedManifest: Manifest = JSON.parse(readFileSync(join(unpacked, "package.json"), "utf8"));
   const manifest = { ...packedManifest, ...overlay, typesVersions: typesVersions(packedManifest) };
   for (const [name, range] of Object.entries(optionalPeers)) {

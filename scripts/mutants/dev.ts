@@ -8,8 +8,8 @@ export const DEV: readonly Mutant[] = [
     ["a stand-in is accepted in production", "  assertDevelopment();\n", ""],
     [
       "portals outside of the cloud are called instead of the stand-in",
-      "standInFetch(dev, () => true, fetch)",
-      "standInFetch(dev, isBitrix24, fetch)",
+      "standInFetch(dev, () => true, fetch, clientId)",
+      "standInFetch(dev, isBitrix24, fetch, clientId)",
     ],
   ]),
   ...mutantsOf("src/app/startup_warnings.ts", DEV_TESTS, [

@@ -117,6 +117,27 @@ describe("each page of the console", () => {
     });
   }
 
+  it("has its name above what it says, and the languages below, also before a sign-on", async () => {
+    const { url } = port;
+    for (const viewport of [{ width: 1200, height: 1000 }, { width: 360, height: 700 }]) {
+      const window = await openWindow(browser, url, { locale: "ru", viewport });
+      const { page, context } = window;
+      const look = async (path: string): Promise<void> => {
+        await page.goto(`${url}${path}`);
+        const [top, main, foot] = await Promise.all(
+          [".bar-top", "main", "footer"].map((part) => page.locator(part).boundingBox()),
+        );
+        const place = `${path} ${viewport.width}: ${JSON.stringify({ top, main, foot })}`;
+        assert.deepEqual([top!.x, top!.y, top!.width], [0, 0, viewport.width], place);
+        assert.ok(main!.y >= top!.y + top!.height && foot!.y >= main!.y + main!.height, place);
+      };
+      await look("/login");
+      await signIn(window, url);
+      await look("/");
+      await context.close();
+    }
+  });
+
   it("is as wide as a phone, in both languages", async () => {
     const { url } = port;
     const wide: string[] = [];
@@ -156,6 +177,15 @@ describe("each page of the console", () => {
           .map((element) => element.tagName + "." + element.className)`,
       );
       if (found.length > 0) cut.push(`${path}: ${[...new Set(found)].join(", ")}`);
+    }
+    // On a desktop, nothing has to be scrolled for.
+    await page.setViewportSize({ width: 1280, height: 800 });
+    for (const path of ["/audit", "/batches", "/silences", "/rollout"]) {
+      await page.goto(`${long!.url}${path}`);
+      const wide = await page.evaluate<number>(
+        `Math.max(0, ...[...document.querySelectorAll(".scroll")].map((one) => one.scrollWidth - one.clientWidth))`,
+      );
+      if (wide > 1) cut.push(`${path} at 1280: ${wide} pixels`);
     }
     assert.deepEqual(cut, []);
     await context.close();

@@ -65,7 +65,7 @@ footer { grid-area: foot; display: flex; flex-wrap: wrap; gap: var(--s2) var(--s
 .languages { display: flex; gap: var(--s1); }
 .languages button { border: 0; background: none; color: var(--soft); min-height: 1.75rem; padding: 0 var(--s2); font-weight: 400; }
 .languages button[aria-current] { color: var(--ink); font-weight: 620; }
-.bare { display: grid; grid-template-rows: auto 1fr auto; }
+.bare { display: grid; grid-template: "top" auto "main" 1fr "foot" auto / minmax(0, 1fr); }
 .bare main { width: 100%; max-width: 26rem; margin: 8vh auto 0; }
 .bare footer { width: 100%; max-width: 26rem; margin: 0 auto; }
 
@@ -175,7 +175,10 @@ main > .empty { padding: var(--s7) var(--s4); background: var(--paper); }
 .reason-place { color: var(--soft); font-size: .8125rem; display: block; }
 
 /* Tables. */
+.words { overflow-wrap: anywhere; }
 .scroll { overflow-x: auto; }
+.scroll code[title] { white-space: nowrap; }
+.card thead th { white-space: normal; vertical-align: bottom; }
 main > .scroll, main > [data-live] > .scroll { background: var(--paper); border: 1px solid var(--line); border-radius: .75rem; }
 table { border-collapse: collapse; width: 100%; }
 caption { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); white-space: nowrap; }

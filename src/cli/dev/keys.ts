@@ -19,6 +19,13 @@ export function keyBindings(): readonly (readonly [key: string, line: string])[]
   return [...BY_KEY];
 }
 
+/** Keys of the Russian layout, as the Latin layout names them: the same key runs the same command. */
+const LATIN: ReadonlyMap<string, string> = new Map([
+  ...Array.from("йцукенгшщзфывапролдячсмить", (letter, i) => [letter, "qwertyuiopasdfghjklzxcvbnm"[i]!] as const),
+  ["Ж", ":"],
+  [",", "?"],
+]);
+
 const ENTER = new Set(["\r", "\n"]);
 const BACKSPACE = new Set(["\x7f", "\b"]);
 const CTRL_C = "\x03";
@@ -51,13 +58,14 @@ export function createKeyReader(): (input: string) => KeyAction[] {
   function pressed(character: string): KeyAction[] {
     if (character === CTRL_C) return [{ kind: "quit" }];
     if (line !== undefined) return typed(character);
-    if (character === "q" || character === CTRL_D) return [{ kind: "quit" }];
-    if (character === "?") return [{ kind: "help" }];
-    if (character === ":" || ENTER.has(character)) {
+    const key = LATIN.get(character) ?? character;
+    if (key === "q" || key === CTRL_D) return [{ kind: "quit" }];
+    if (key === "?") return [{ kind: "help" }];
+    if (key === ":" || ENTER.has(key)) {
       line = "";
       return [{ kind: "typing", line }];
     }
-    const command = BY_KEY.get(character);
+    const command = BY_KEY.get(key);
     return command === undefined ? [] : [{ kind: "run", line: command }];
   }
 

@@ -71,7 +71,7 @@ export const TROUBLE: readonly StandInCommand[] = [
   {
     name: "revoke",
     usage: "SCOPE …",
-    help: "take scopes back: their calls fail",
+    help: "take scopes back, so that calls fail",
     run: (standIn, args) => {
       const portal = standIn.selected();
       const scopes = scopesOf(args);

@@ -143,14 +143,14 @@ function required(name: string, value: string | undefined): string {
 /** Returns `upgrades.test.ts`. */
 export function testFile(): string {
   return `/** A fake Bitrix24 plays the portal: no network, no storage, no time. */
-import { memoryStorage } from "@b24/onappupdate";
+import { consoleLogger, memoryStorage } from "@b24/onappupdate";
 import { fakeBitrix24 } from "@b24/onappupdate/testing";
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { buildApp } from "./upgrades.ts";
 
 const keys = { clientId: "app.test", clientSecret: "secret" };
-const logger = { debug: () => {}, info: () => {}, warn: () => {}, error: () => {} };
+const logger = consoleLogger({ level: "warn" }); // says why an upgrade fails
 
 test("an update to version 2 runs its upgrade once, however often the event comes", async () => {
   const bitrix24 = fakeBitrix24({ ...keys, handler: (request) => app.fetch(request) });

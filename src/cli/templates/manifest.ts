@@ -23,6 +23,14 @@ export function permissionsOf({ storage }: Choice): string[] {
 
 const DEV_URL = `http://127.0.0.1:8000${EVENTS_PATH}`;
 
+/**
+ * Returns the arguments of the stand-in. It keeps its portals over restarts if the storage of the app does: made up again, its
+ * first portal would have the domain of the one that the app knows.
+ */
+function standInOf({ storage }: Choice): string {
+  return `dev ${DEV_URL}${storage === "memory" ? "" : " --file portals.json"}`;
+}
+
 /** Returns `deno.json`. */
 export function denoFile(choice: Choice): string {
   const permissions = permissionsOf(choice).join(" ");
@@ -38,7 +46,7 @@ export function denoFile(choice: Choice): string {
       start: `deno run ${permissions} main.ts`,
       test: "deno test --allow-env",
       check: "deno check",
-      bitrix24: `${cli} dev ${DEV_URL}`,
+      bitrix24: `${cli} ${standInOf(choice)}`,
       onappupdate: cli,
     },
     unstable: choice.storage === "kv" ? ["cron", "kv"] : ["cron"],
@@ -62,7 +70,7 @@ export function packageFile(choice: Choice): string {
       start: "node main.ts",
       test: "node --test",
       check: "tsc",
-      bitrix24: `${cli} dev ${DEV_URL}`,
+      bitrix24: `${cli} ${standInOf(choice)}`,
       onappupdate: cli,
     },
     dependencies: {

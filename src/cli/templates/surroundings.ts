@@ -148,7 +148,11 @@ ${task("bitrix24")}
 \`\`\`
 
 In the second one, press \`i\` to install the app, then \`u\` for an update: it shows what the app answers and which calls
-it makes, here and on the page http://127.0.0.1:4024.
+it makes, here and on the page http://127.0.0.1:4024.${
+    isMemory
+      ? ""
+      : "\nIt keeps its portals in `portals.json`. To begin again, delete that file and what the storage has."
+  }
 
 ## Test it
 

@@ -101,6 +101,14 @@ describe("projectFiles()", () => {
       assert.deepEqual([...imported].sort(), installed.sort());
     });
 
+    it(`has a stand-in that keeps its portals if the storage does: ${runtime}, ${storage}, ${framework}`, () => {
+      const files = projectFiles({ name: "rating", ...combination });
+      const { tasks, scripts } = JSON.parse(files.get(runtime === "deno" ? "deno.json" : "package.json")!);
+      assert.equal(/ --file portals\.json$/.test((tasks ?? scripts).bitrix24), storage !== "memory");
+      assert.equal(files.get("README.md")!.includes("`portals.json`"), storage !== "memory");
+      assert.match(files.get(".gitignore")!, /^portals\.json$/m);
+    });
+
     it(`reads only variables that .env.example lists: ${runtime}, ${storage}, ${framework}`, () => {
       const files = projectFiles({ name: "rating", ...combination });
       const code = `${files.get("app.ts")}${files.get("main.ts")}`;

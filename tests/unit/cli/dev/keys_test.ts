@@ -21,6 +21,17 @@ describe("createKeyReader()", () => {
     for (const [, line] of keyBindings()) assert.ok(STAND_IN_COMMANDS.some(({ name }) => name === line.split(" ")[0]));
   });
 
+  it("runs the same command with the Russian layout", () => {
+    assert.deepEqual(run("ш", "г", "ч", "а"), ["install", "update", "uninstall", "finish"]);
+    assert.deepEqual(run("ф", "щ", "п", "р"), ["open", "open user", "forge", "oauth"]);
+    assert.deepEqual(run("в", "к", "д", "т", "з", "ы", "у"), [
+      ...["duplicate", "reorder", "lose", "rename", "payment", "slow", "expire"],
+    ]);
+    assert.deepEqual(run("я", "э", "ё"), []);
+    assert.deepEqual([pressed("й"), pressed(",")], [[{ kind: "quit" }], [{ kind: "help" }]]);
+    assert.deepEqual(run("Ж", "event ONCRMDEALADD TITLE=шаг", "\r"), ["event ONCRMDEALADD TITLE=шаг"]);
+  });
+
   it("runs a line that is typed after : or Enter", () => {
     assert.deepEqual(run(":", "update 7", "\r"), ["update 7"]);
     assert.deepEqual(run("\r", "u", "p", "x", "\x7f", "date 8", "\n"), ["update 8"]);
