@@ -40,7 +40,7 @@ const REQUEST_RULES: OptionRules<{ readonly request: Request }> = {
   request: option.required(
     option.value(
       "a Request of the Fetch API; on Node, serve() and toNodeHandler() make one",
-      (request) => URL.canParse((Object(request) as Partial<Request>).url ?? ""),
+      (request) => typeof (Object(Object(request).headers) as Partial<Headers>).get === "function",
     ),
   ),
 };
@@ -108,7 +108,8 @@ export function health(app: Pick<App, "readiness">, options: HealthOptions = {})
   return {
     fetch: async (request, ...platform) => {
       checkOptions("cannot answer", { request }, REQUEST_RULES);
-      const route = routes.get(new URL(request.url).pathname);
+      // `Deno.serve` passes on a Host header that no URL can have.
+      const route = URL.canParse(request.url) ? routes.get(new URL(request.url).pathname) : undefined;
       if (route === undefined) return await next(request, ...platform);
       const { method } = request;
       if (method !== "GET" && method !== "HEAD") return refuse(request, 405, { allow: "GET, HEAD" });

@@ -132,7 +132,7 @@ export function openingPage(options: OpeningPageOptions): OpeningPage {
       opening = await app.open(opened, ...platform);
     } catch (error) {
       discard(request);
-      return refuse(error, new URL(request.url).searchParams.get("LANG") ?? undefined);
+      return refuse(error, languageIn(request));
     }
     const view = viewOf(opening, leniency);
     if (opening.ticket === undefined || (view.state === "ready" && !view.finishes)) {
@@ -144,6 +144,11 @@ export function openingPage(options: OpeningPageOptions): OpeningPage {
 }
 
 const HTML = "text/html; charset=utf-8";
+
+/** Returns the language in the query of a request. `Deno.serve` passes on a Host header that no URL can have. */
+function languageIn({ url }: Request): string | undefined {
+  return URL.canParse(url) ? new URL(url).searchParams.get("LANG") ?? undefined : undefined;
+}
 
 /** Returns the status and the text for an error of `app.open`; `undefined` for mistakes in the setup. */
 function refusalOf(error: unknown): { readonly status: number; readonly text: keyof Texts } | undefined {
@@ -210,8 +215,9 @@ async function readQuestion(
  * that of a request is used.
  */
 function twoOf(request: Request): readonly [Request, Request] {
-  if (request.body === null || request.bodyUsed) return [request, request];
   const { url, method, headers, body } = request;
+  // `app.open` refuses an address that is no URL.
+  if (body === null || request.bodyUsed || !URL.canParse(url)) return [request, request];
   const copyWith = (body: ReadableStream): Request => {
     const init: RequestInit & { readonly duplex: "half" } = { method, headers, body, duplex: "half" };
     return new Request(url, init);

@@ -32,7 +32,7 @@ export function createHandler(parts: HandlerParts): (request: Request) => Promis
   return async (request) => {
     try {
       const token = await authorize(request);
-      const url = new URL(request.url);
+      const url = addressOf(request);
       return await answer(runner, { request, url, token, match: find(request, url) }, bodyBytes);
     } catch (thrown) {
       // Nobody reads the answer to a client that went away, which is no failure.
@@ -43,6 +43,15 @@ export function createHandler(parts: HandlerParts): (request: Request) => Promis
       discard(request);
     }
   };
+}
+
+/** Returns the address of a request. `Deno.serve` passes on a Host header that no URL can have. */
+function addressOf({ url }: Request): URL {
+  if (URL.canParse(url)) return new URL(url);
+  throw new ApiError(400, {
+    code: "invalid",
+    message: "the address of the request is no URL, wanted a valid Host header",
+  });
 }
 
 const GONE = new ApiError(500, { code: "failed", message: "the client went away" });

@@ -18,7 +18,8 @@ export interface Visit {
 
 /** Returns what is known of a request. */
 export function visitOf(request: Request, platform: readonly unknown[], base: string, cookies: Cookies): Visit {
-  const { pathname, searchParams } = new URL(request.url);
+  // `Deno.serve` passes on a Host header that no URL can have.
+  const { pathname, searchParams } = new URL(URL.canParse(request.url) ? request.url : "http://localhost/");
   const path = pathBelow(base, pathname);
   const query = Object.fromEntries([...searchParams].filter(([, value]) => value !== ""));
   const search = new URLSearchParams(query).toString();

@@ -118,6 +118,19 @@ export const INTAKE: readonly Mutant[] = [
       'while (!budget().take(memberId, isKnown, requests) && memberId === "") {',
     ],
   ]),
+  ...mutantsOf("src/intake/http.ts", ["tests/unit/intake/http_test.ts"], [
+    [
+      "a content-encoding of any length is quoted",
+      "length > 24",
+      "length > 2400",
+    ],
+    [
+      "a Host header that no URL can have ends in an unhandled error",
+      "request.body === null && URL.canParse(request.url) &&",
+      "request.body === null &&",
+      { tests: ["tests/unit/plugins/hosts_test.ts"] },
+    ],
+  ]),
   ...mutantsOf("src/intake/full_inbox.ts", ["tests/unit/intake/accept_test.ts"], [
     ["a full inbox is logged each time", "if (logged.isHeld(memberId)) return;", ""],
   ]),

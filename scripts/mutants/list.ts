@@ -1,10 +1,13 @@
 /** All mutants. */
 import { ADOPTION } from "./adoption.ts";
 import { CONSOLE } from "./console.ts";
+import { CREDENTIALS } from "./credentials.ts";
 import { DEV } from "./dev.ts";
+import { FORGET } from "./forget.ts";
 import { INTAKE } from "./intake.ts";
 import type { Mutant } from "./mutant.ts";
 import { NOTIFICATIONS } from "./notifications.ts";
+import { OUTBOX } from "./outbox.ts";
 import { PORTAL_CREDENTIALS } from "./portal_credentials.ts";
 import { PORTAL_EVENTS } from "./portal_events.ts";
 import { PORTAL_RECORDS } from "./portal_records.ts";
@@ -22,6 +25,9 @@ export const MUTANTS: readonly Mutant[] = [
   ...UPGRADE,
   ...VERIFY,
   ...INTAKE,
+  ...FORGET,
+  ...OUTBOX,
+  ...CREDENTIALS,
   ...ADOPTION,
   ...REHEARSAL,
   ...ROLLOUT,

@@ -18,6 +18,11 @@ export function stateCell(state: PortalCount["status"]): Cell {
   return { text: state, style: STYLES[state] };
 }
 
+/** Returns the domain of a portal. That of one whose data is erased is not known. */
+export function domainOf({ domain }: Pick<Portal, "domain">): string {
+  return domain === "" ? "(erased)" : domain;
+}
+
 /** Returns where something failed: `upgrade 3, step "move"`. */
 export function placeOf({ upgradeId, step }: { readonly upgradeId?: string; readonly step?: string }): string {
   const upgrade = upgradeId === undefined ? "before an upgrade" : `upgrade ${upgradeId}`;

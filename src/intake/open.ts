@@ -65,8 +65,8 @@ export function createOpeningIntake(parts: OpeningParts): (request: Request) => 
   const stored = new WeakMap<AppInfo, boolean>();
 
   return async (request) => {
-    const { searchParams } = new URL(request.url);
-    const opening = parseOpening(searchParams, await readForm(request, parts), clock(), limits);
+    const form = await readForm(request, parts);
+    const opening = parseOpening(addressOf(request).searchParams, form, clock(), limits);
     const entry = await storage.get<PortalRecord>(portalKey(opening.memberId));
     const record = readRecord(entry);
     const isNew = record === undefined || record.status === "uninstalled";
@@ -88,6 +88,16 @@ export function createOpeningIntake(parts: OpeningParts): (request: Request) => 
     stored.set(info, isAdmin);
     return { ...found, ...changed };
   };
+}
+
+/** @throws {InputError} if the Host header is one that no URL can have: `Deno.serve` passes it on */
+function addressOf({ url }: Request): URL {
+  if (URL.canParse(url)) return new URL(url);
+  throw new InputError([{
+    path: "",
+    saw: "a request whose address is no URL",
+    wanted: "one with a valid Host header",
+  }]);
 }
 
 /** A verified opening, and the portal's record before it. */

@@ -178,6 +178,15 @@ describe("each page of the console", () => {
       );
       if (found.length > 0) cut.push(`${path}: ${[...new Set(found)].join(", ")}`);
     }
+    // On a desktop, nothing has to be scrolled for.
+    await page.setViewportSize({ width: 1280, height: 800 });
+    for (const path of ["/audit", "/batches", "/silences", "/rollout"]) {
+      await page.goto(`${long!.url}${path}`);
+      const wide = await page.evaluate<number>(
+        `Math.max(0, ...[...document.querySelectorAll(".scroll")].map((one) => one.scrollWidth - one.clientWidth))`,
+      );
+      if (wide > 1) cut.push(`${path} at 1280: ${wide} pixels`);
+    }
     assert.deepEqual(cut, []);
     await context.close();
     await app.close();

@@ -175,7 +175,10 @@ main > .empty { padding: var(--s7) var(--s4); background: var(--paper); }
 .reason-place { color: var(--soft); font-size: .8125rem; display: block; }
 
 /* Tables. */
+.words { overflow-wrap: anywhere; }
 .scroll { overflow-x: auto; }
+.scroll code[title] { white-space: nowrap; }
+.card thead th { white-space: normal; vertical-align: bottom; }
 main > .scroll, main > [data-live] > .scroll { background: var(--paper); border: 1px solid var(--line); border-radius: .75rem; }
 table { border-collapse: collapse; width: 100%; }
 caption { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); white-space: nowrap; }

@@ -60,7 +60,7 @@ function rows(ctx: PageContext, items: readonly AuditEntry[]): Html {
             : link(ctx, markup`<code title="${memberId}">${memberId.slice(0, 8)}…</code>`, `/portals/${memberId}`),
       },
       { head: t("parts.by"), cell: ({ by }) => by },
-      { head: t("parts.reason"), cell: ({ reason }) => reason },
+      { head: t("parts.reason"), cell: ({ reason }) => markup`<span class="words">${reason}</span>` },
       {
         head: t("audit.outcome"),
         cell: ({ outcome, error }) =>

@@ -42,7 +42,7 @@ function rows(ctx: PageContext, items: readonly Batch[]): Html {
       { head: t("batches.progress"), cell: (batch) => progress(ctx, batch) },
       {
         head: t("parts.by"),
-        cell: ({ by, reason }) => markup`<b>${by}</b><br><span class="soft">${reason}</span>`,
+        cell: ({ by, reason }) => markup`<b>${by}</b><br><span class="soft words">${reason}</span>`,
       },
       {
         head: t("batches.started"),

@@ -34,10 +34,10 @@ export const ROLLOUT: AnyPage = page<RolloutView>({
       rollout.stages.length === 0
         ? ""
         : card({ id: "stages", title: t("rollout.stages"), isLive: true, content: stageSteps(ctx, rollout) })
-    }${card({ id: "failures", title: t("rollout.failures"), isLive: true, content: failures(ctx, rollout) })}</div>
-<div class="column">${
+    }${card({ id: "failures", title: t("rollout.failures"), isLive: true, content: failures(ctx, rollout) })}${
       card({ id: "breakers", title: t("rollout.breakers"), isLive: true, content: breakers(ctx, rollout) })
-    }${card({ id: "options", title: t("rollout.options"), content: options(ctx, rollout) })}${
+    }</div>
+<div class="column">${card({ id: "options", title: t("rollout.options"), content: options(ctx, rollout) })}${
       chooser(ctx)
     }</div></div>`;
   },

@@ -50,7 +50,7 @@ function rows(ctx: PageContext, items: readonly Silence[]): Html {
       },
       {
         head: t("parts.by"),
-        cell: ({ by, reason }) => markup`<b>${by}</b><br><span class="soft">${shortened(reason)}</span>`,
+        cell: ({ by, reason }) => markup`<b>${by}</b><br><span class="soft words">${shortened(reason)}</span>`,
       },
       {
         head: t("silences.since"),

@@ -325,6 +325,22 @@ describe("app.fetch() over a real connection", () => {
     });
   }
 
+  for (const host of ["a b", "[::", "a:b"]) {
+    test(`a Host header that no URL can have (${host}): answered, and no event is lost`, async () => {
+      const hosted = (bytes: Uint8Array): Uint8Array =>
+        encode(new TextDecoder().decode(bytes).replace("host: localhost", `host: ${host}`));
+      for (const { name, port } of servers) {
+        for (const [method, status] of [["GET", 405], ["HEAD", 405], ["POST", 200]] as const) {
+          const connection = await openConnection(port);
+          const bytes = method === "POST" ? GOOD_BYTES[0]! : request(method, {});
+          // `node:http` refuses it.
+          assert.equal((await connection.send(hosted(bytes), method)).status, name === "Deno.serve" ? status : 400);
+          await connection.close();
+        }
+      }
+    });
+  }
+
   test("a body in chunks of one byte: 200", async () => {
     for (const { port } of servers) {
       const connection = await openConnection(port);

@@ -255,6 +255,51 @@ describe("admin.forget()", () => {
     await ahead.app.close();
   });
 
+  it("deletes an event that was received before it and is stored meanwhile", async () => {
+    const memory = memoryStorage();
+    let ahead = 0;
+    let isSent = false;
+    const storage: Storage = {
+      ...withoutWrite(memory),
+      put: async (key, value, options) => {
+        if (!isSent && key[0] === "portal" && (value as { forgottenAt?: number }).forgottenAt !== undefined) {
+          isSent = true;
+          bitrix24.outage("down");
+          ahead = -1000;
+          await send(portal.update(3).replace(/application_token%5D=\w+/, "application_token%5D=another"));
+          ahead = 0;
+          assert.equal((await stored(memory)).some((line) => line.includes("unverified-event")), true);
+        }
+        return await memory.put(key, value, options);
+      },
+    };
+    const { app, send, portal, bitrix24 } = rig({ storage, clock: () => Date.now() + ahead, acknowledge: "stored" });
+    await send(portal.install(2));
+    await app.settled();
+    await app.admin.forget(MEMBER_ID, OPERATOR);
+    assert.equal(isSent, true);
+    const left = (await stored(memory)).filter((line) => line.includes("unverified-event") || line.includes("acce55"));
+    assert.deepEqual(left, []);
+    await app.close();
+  });
+
+  it("is not undone by an installation from before it, also if the clock of its process is behind", async () => {
+    let ahead = 0;
+    const { app, send, portal } = rig({ clock: () => Date.now() + ahead });
+    await send(portal.install(2));
+    const late = portal.update(3, { as: "ONAPPINSTALL" });
+    ahead = 10_000;
+    await send(portal.update(4));
+    ahead = -3 * 60 * 60 * 1000;
+    await app.admin.forget(MEMBER_ID, OPERATOR);
+    ahead = 20_000;
+    assert.equal(await send(late), 200);
+    await app.settled();
+    const { status, domain } = (await app.portal(MEMBER_ID))!;
+    assert.deepEqual([status, domain], ["uninstalled", ""]);
+    await app.close();
+  });
+
   it("deletes a removal that waits for Bitrix24, whatever the clock of the process says that received it", async () => {
     let ahead = 0;
     const { app, send, portal, bitrix24 } = rig({ clock: () => Date.now() + ahead });

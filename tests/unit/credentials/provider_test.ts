@@ -118,6 +118,14 @@ describe("credentials.get()", () => {
     assert.equal((await made.app.portal(MEMBER_ID))?.blocked, undefined);
   });
 
+  it("does not block the portal for the refusal of its only token, which is unverified", async () => {
+    const made = await installed();
+    made.oauth.answer = ({ kind }) =>
+      kind === "app.info" ? Response.json({ error: "NOT_INSTALLED" }, { status: 401 }) : undefined;
+    await assert.rejects(made.app.credentials.get(MEMBER_ID), { b24Code: "NOT_INSTALLED" });
+    assert.equal((await made.app.portal(MEMBER_ID))?.blocked, undefined);
+  });
+
   it("refreshes a token that is about to expire, and stores the new pair before it returns it", async () => {
     const made = await installed();
     await made.app.credentials.get(MEMBER_ID);
@@ -373,6 +381,27 @@ describe("credentials.refresh()", () => {
     await made.app.credentials.refresh(MEMBER_ID, spent).catch(() => {});
     assert.equal((await made.record()).refreshing, undefined);
   });
+
+  for (const answer of ["a pair", "an error"] as const) {
+    it(`leaves the lock to another process that took it over before ${answer} came`, async () => {
+      const made = await installed();
+      const spent = await made.app.credentials.get(MEMBER_ID);
+      made.oauth.expireAccessTokens();
+      const other = { id: "other", until: made.now + HOUR };
+      const takeOver = async (): Promise<Response> => {
+        const entry = (await made.storage.get<object>(["credentials", MEMBER_ID]))!;
+        await made.storage.put(["credentials", MEMBER_ID], { ...entry.value, refreshing: other });
+        if (answer === "an error") return new Response("", { status: 500 });
+        const { access, refresh } = made.oauth.issueTokens();
+        return Response.json({ access_token: access, refresh_token: refresh, member_id: MEMBER_ID, expires_in: 3600 });
+      };
+      made.oauth.answer = ({ kind }) => kind === "token" ? takeOver() : undefined;
+      const refreshed = made.app.credentials.refresh(MEMBER_ID, spent);
+      if (answer === "a pair") await refreshed;
+      else await assert.rejects(refreshed, { name: "UnreachableError" });
+      assert.deepEqual((await made.record()).refreshing, other);
+    });
+  }
 
   it("stores nothing if the app was removed meanwhile", async () => {
     const made = await installed();

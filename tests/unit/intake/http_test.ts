@@ -18,13 +18,15 @@ describe("a body with a content-encoding", () => {
   it("is answered 415, which names the header", async () => {
     const { app, portal } = rig();
     for (const encoding of ["gzip", "GZIP", "br", "identity, gzip", "x".repeat(1000)]) {
+      // A token in the wrong place stays out of answers and logs.
+      const saw = encoding.length > 24 ? "a content-encoding of 1000 characters" : `content-encoding "${encoding}"`;
       const response = await app.fetch(encoded(await gzip(portal.install(2)), encoding));
       assert.deepEqual([response.status, response.headers.get("accept-encoding")], [415, "identity"]);
       assert.deepEqual(await response.json(), {
         type: "about:blank",
         title: "Unsupported Media Type",
         status: 415,
-        detail: `saw content-encoding "${encoding.slice(0, 40)}", wanted a body without one`,
+        detail: `saw ${saw}, wanted a body without one`,
       });
     }
     await app.close();

@@ -17,6 +17,7 @@ import { recordingLogger, trustAll } from "../../support/app.ts";
 import { OPERATOR } from "../../support/operator.ts";
 import { describe, it } from "../../support/test.ts";
 import { simulated, virtualTime } from "../../support/time.ts";
+import { withoutWrite } from "../../support/without_write.ts";
 
 const MINUTE = 60_000;
 const HOUR = 60 * MINUTE;
@@ -281,6 +282,60 @@ describe("the outbox", () => {
     await next.tick();
     assert.deepEqual(next.delivered.map(({ attempt }) => attempt), [1]);
     await next.app.close();
+  });
+
+  it("is delivered by one of two processes that find a message at once", async () => {
+    for (const isAtomic of [true, false]) {
+      const time = virtualTime();
+      const memory = memoryStorage({ clock: time.now });
+      const both = Promise.withResolvers<void>();
+      let reads = 0;
+      const storage: Storage = {
+        ...(isAtomic ? memory : withoutWrite(memory)),
+        get: async (key, options) => {
+          const entry = await memory.get(key, options);
+          if (key[0] === "outbox") {
+            if (++reads === 2) both.resolve();
+            await both.promise;
+          }
+          return entry as never;
+        },
+      };
+      const [first, other] = [await setUp({ time, storage }), await setUp({ time, storage })];
+      await first.outbox.put("hello", { id: "1" });
+      await Promise.all([first.tick(), other.tick()]);
+      await time.elapse(HOUR);
+      await Promise.all([first.tick(), other.tick()]);
+      assert.equal(first.delivered.length + other.delivered.length, 1);
+      assert.deepEqual(await keysOf(memory), []);
+      await first.app.close();
+      await other.app.close();
+    }
+  });
+
+  it("delivers a message although another process has ticked while it was being stored", async () => {
+    const time = virtualTime();
+    const memory = memoryStorage({ clock: time.now });
+    let isTicked = false;
+    const storage: Storage = {
+      ...withoutWrite(memory),
+      put: async (key, value, options) => {
+        if (!isTicked && JSON.stringify(key) === JSON.stringify(outboxMessageKey("chat", "1"))) {
+          isTicked = true;
+          await time.elapse(MINUTE);
+          await other.tick();
+        }
+        return await memory.put(key, value, options);
+      },
+    };
+    const made = await setUp({ time, storage });
+    const other = await setUp({ time, storage: memory });
+    await made.outbox.put("hello", { id: "1" });
+    assert.equal(isTicked, true);
+    await other.tick();
+    assert.deepEqual(other.delivered.map(({ id }) => id), ["1"]);
+    await made.app.close();
+    await other.app.close();
   });
 
   it("takes over the messages of a process that has ended, and gives up if it ends each time", async () => {

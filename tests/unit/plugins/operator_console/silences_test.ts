@@ -45,7 +45,7 @@ describe("silences in the console", () => {
     const page = await open("/silences", { cookie: cookiesOf(added) });
     assert.match(page.text, /<p>The silence holds\.<\/p>/);
     assert.match(page.text, /Portals are parked; A rollout has paused · upgrade 3/);
-    assert.match(page.text, /<b>ada<\/b><br><span class="soft">ticket 17/);
+    assert.match(page.text, /<b>ada<\/b><br><span class="soft words">ticket 17/);
     assert.match(page.text, /in 8 hr/);
     assert.ok(page.text.includes(`/act/removeSilence?id=${silence!.id}&amp;back=%2Fsilences`));
 

@@ -1,0 +1,44 @@
+/** Mutants of `src/outbox/`. */
+import { type Mutant, mutantsOf } from "./mutant.ts";
+
+export const OUTBOX: readonly Mutant[] = [
+  ...mutantsOf("src/outbox/messages.ts", ["tests/unit/outbox/outbox_test.ts"], [
+    [
+      "two processes deliver a message that both have found",
+      "{ put: key, value, ifVersion: version, ttlMs },",
+      "{ put: key, value, ttlMs },",
+    ],
+    [
+      "a tick takes a message that is being stored out of the schedule",
+      "if (entryTime(due) <= clock() - ORPHANED_MS)",
+      "if (entryTime(due) <= clock())",
+    ],
+    [
+      "another message replaces the one with its id that waits",
+      "{ put: outboxMessageKey(plugin, id), value, ifVersion: null, ttlMs },",
+      "{ put: outboxMessageKey(plugin, id), value, ttlMs },",
+    ],
+  ]),
+  ...mutantsOf("src/outbox/delivery.ts", ["tests/unit/outbox/outbox_test.ts"], [
+    [
+      "a message whose process ends each time is delivered for ever",
+      "if (attempts > maxAttemptsOf(handler.retry ?? runtime.retry)) {",
+      "if (attempts > 100 * maxAttemptsOf(handler.retry ?? runtime.retry)) {",
+    ],
+    [
+      "an attempt that the closing app ends counts",
+      "taken, now, { attempts: attempt - 1 });",
+      "taken, now, { attempts: attempt });",
+    ],
+    [
+      "messages of a plugin that this code does not have are taken from other code",
+      "const isOurs = handlerOf(message.plugin) !== undefined || ",
+      'const isOurs = message.plugin !== "" || ',
+    ],
+    [
+      "a message is delivered after its 7 days",
+      "if (expiresAt <= clock() || handler === undefined)",
+      "if (handler === undefined)",
+    ],
+  ]),
+];
