@@ -182,6 +182,7 @@ export type {
 export type { CountSnapshot } from "./src/portal/count_snapshots.ts";
 export type { PortalCount } from "./src/portal/totals.ts";
 export type { ClaimKind, PortalClaim } from "./src/portal/claims.ts";
+export type { CheckFindings, CheckProblem } from "./src/portal/findings.ts";
 export type { ConfirmMode } from "./src/portal/event_facts.ts";
 
 // Credentials and checks of portals
@@ -194,7 +195,7 @@ export type {
 export type { AppInfo } from "./src/bitrix24/oauth_client.ts";
 export { type AnswerLimits, type HostAnswer, readAnswer } from "./src/bitrix24/answer.ts";
 export type { CheckPolicy } from "./src/worker/checks.ts";
-export type { CheckProblem, CheckReport } from "./src/worker/portal_check.ts";
+export type { CheckReport } from "./src/worker/portal_check.ts";
 
 // Storage
 export { encrypted } from "./src/storage/encrypted.ts";

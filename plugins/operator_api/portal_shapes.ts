@@ -1,6 +1,8 @@
 /** The fields of portals in answers. A field that is not here never leaves the process. */
 import type {
   AppliedUpgrade,
+  CheckFindings,
+  CheckProblem,
   CheckReport,
   CountSnapshot,
   FailedWith,
@@ -70,6 +72,10 @@ const CLAIM = object<PortalClaim>({
   nextAskAt: optional(time),
 });
 
+const PROBLEMS = list(object<CheckProblem>({ code: text, message }));
+
+const FINDINGS = object<CheckFindings>({ at: time, problems: PROBLEMS });
+
 const PORTAL_MEMBERS = {
   memberId: text,
   domain: text,
@@ -88,6 +94,8 @@ const PORTAL_MEMBERS = {
   applicationToken: HIDDEN,
   pendingApplicationTokens: HIDDEN,
   claims: optional(list(CLAIM)),
+  checkedAt: optional(time),
+  findings: optional(FINDINGS),
 } as const;
 
 /** A portal in a list. */
@@ -134,7 +142,7 @@ export const CHECK: ObjectSchema = object<CheckReport>({
   isRaised: flag,
   status: optional(text),
   scope: optional(list(text)),
-  problems: list(object<CheckReport["problems"][number]>({ code: text, message })),
+  problems: PROBLEMS,
 }, "CheckReport");
 
 const UNVERIFIED_EVENT = object<UnverifiedEvent>({

@@ -1,4 +1,5 @@
 /** Common parts of pages. */
+import type { CheckProblem } from "../../mod.ts";
 import { type ActionId, ACTIONS } from "./actions.ts";
 import { type Html, markup } from "./html.ts";
 import type { PageContext } from "./page.ts";
@@ -41,6 +42,13 @@ export function facts(list: readonly Fact[]): Html {
       markup`<div><dt>${name}</dt><dd>${value}</dd></div>`
     )
   }</dl>`;
+}
+
+/** Returns the problems that a check found as a list. */
+export function problemList(problems: readonly CheckProblem[]): Html {
+  return markup`<ul class="problems">${
+    problems.map(({ code, message }) => markup`<li class="message"><b>${code}</b> ${message}</li>`)
+  }</ul>`;
 }
 
 /** Number of characters of a message in a list: pages stay below 100 KB, whatever errors say. */

@@ -2,7 +2,7 @@
 import type { CheckReport, RehearsalReport } from "../../mod.ts";
 import type { ActionId } from "./actions.ts";
 import type { ActionForm } from "./action_form.ts";
-import { facts } from "./cards.ts";
+import { facts, problemList } from "./cards.ts";
 import { link } from "./elements.ts";
 import { type Html, markup } from "./html.ts";
 import type { PageContext } from "./page.ts";
@@ -19,8 +19,6 @@ function rehearsal({ text }: RehearsalReport): Html {
 
 function check({ t }: PageContext, { installed, problems }: CheckReport): Html {
   return markup`${facts([[t("result.installed"), installed ?? "—"]])}${
-    problems.length === 0
-      ? markup`<p>${t("result.noProblem")}</p>`
-      : markup`<ul class="problems">${problems.map(({ message }) => markup`<li class="message">${message}</li>`)}</ul>`
+    problems.length === 0 ? markup`<p>${t("result.noProblem")}</p>` : problemList(problems)
   }`;
 }

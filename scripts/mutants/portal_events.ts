@@ -180,6 +180,11 @@ export const PORTAL_EVENTS: readonly Mutant[] = [
   ]),
   ...mutantsOf("src/portal/planned_checks.ts", ["tests/unit/portal/planned_checks_test.ts"], [
     ["a planned check moves to a later time", "return planned <= at ? record :", "return planned === at ? record :"],
+    [
+      "a failed check erases what the one before it found",
+      "const findings = problems === undefined ? known : problems.length === 0",
+      "const findings = problems === undefined || problems.length === 0",
+    ],
   ]),
   ...mutantsOf("src/portal/unverified_turn.ts", ["tests/unit/portal/unverified_test.ts"], [
     [

@@ -184,8 +184,18 @@ export const WORKER: readonly Mutant[] = [
   ...mutantsOf("src/worker/checks.ts", ["tests/unit/worker/checks_test.ts"], [
     [
       "a failed check is not repeated",
-      "const retryAt = hasFailed && askableUntilOf(options, record) > repeatedAt ? repeatedAt : undefined;",
-      "const retryAt = hasFailed && askableUntilOf(options, record) < 0 ? repeatedAt : undefined;",
+      "const retryAt = made === undefined && askableUntilOf(options, record) > repeatedAt ? repeatedAt : undefined;",
+      "const retryAt = made === undefined && askableUntilOf(options, record) < 0 ? repeatedAt : undefined;",
+    ],
+    [
+      "a new installation has the findings of the last one",
+      "const problems = made?.generation === record.generation ? found : undefined;",
+      "const problems = found;",
+    ],
+    [
+      "a removed portal has findings",
+      "  const change = ifInstalled(finished);\n",
+      "  const change = finished;\n",
     ],
     [
       "a silent portal is not checked",

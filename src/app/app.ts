@@ -247,7 +247,8 @@ export interface App<Ctx extends object = object> {
   readonly rehearse: (memberId: string, options?: RehearsalOptions) => Promise<RehearsalReport>;
   /**
    * Asks Bitrix24 which version of the app a portal has, and raises the portal's target to it, as an event would. The
-   * report also says why a portal receives no events. See the option `checks` for the checks that the app makes itself.
+   * report also says why a portal receives no events, and `findings` of the portal keeps its problems. See the option
+   * `checks` for the checks that the app makes itself.
    *
    * @throws {UnknownPortalError} if the portal is not stored
    * @throws {UnreachableError} if no OAuth host answers

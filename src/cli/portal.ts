@@ -69,6 +69,7 @@ function screen({ portal, history, limit, now }: Screen, output: Output): string
     lines.push(safe(`  claim of ${time(since)}: ${what}, ${state === "open" ? "Bitrix24 is asked" : "not confirmed"}`));
   }
   if (unverifiedEvents > 0) lines.push(`  ${unverifiedEvents} events wait for their verification`);
+  lines.push(...checkLines(portal, output));
   const entries = timelineOf(history);
   lines.push("");
   if (entries.length === 0) lines.push("Nothing is recorded.");
@@ -81,6 +82,17 @@ function screen({ portal, history, limit, now }: Screen, output: Output): string
   }
   if (entries.length > limit) lines.push(`and ${entries.length - limit} earlier ones: raise --limit ${limit}`);
   return [...lines, ...callLines(history, output)].join("\n");
+}
+
+/** The last check: the problems that it found, differences of registrations among them. */
+function checkLines({ checkedAt, findings }: ShownPortal, output: Output): string[] {
+  if (findings === undefined) {
+    return checkedAt === undefined ? [] : [`  last check at ${time(checkedAt)}: no problem is known`];
+  }
+  const problems = findings.problems.map(({ code, message }) =>
+    wrapped(`${code}: ${message}`, output.columns - 4, "    ")
+  );
+  return [`  last check at ${time(findings.at)}:`, ...problems];
 }
 
 /** The calls of the last run: among them those that register robots, placements and the like. */

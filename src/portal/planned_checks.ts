@@ -1,4 +1,6 @@
 /** The checks of a portal that were made and that are planned, as its record has them. Pure functions. */
+import { defined } from "../defined.ts";
+import type { CheckFindings, CheckProblem } from "./findings.ts";
 
 /** The last check of a portal. */
 export interface Check {
@@ -22,6 +24,7 @@ export type PlannedChecks = Readonly<Partial<Record<CheckReason, number>>>;
 interface Checked {
   readonly check?: Check;
   readonly plannedChecks?: PlannedChecks;
+  readonly findings?: CheckFindings;
 }
 
 /** Returns the time of the next planned check; `undefined` if none is planned. */
@@ -43,20 +46,28 @@ export interface FinishedCheck {
   readonly endedAt: number;
   /** When the check is repeated; absent if it succeeded. */
   readonly retryAt?: number;
+  /** The problems that it found, as they are stored; absent if it failed: those of the check before it remain. */
+  readonly problems?: readonly CheckProblem[];
 }
 
 /** Returns the record after a check; `record` itself if it has the check already. Plans for times after its start remain. */
-export function withFinishedCheck<T extends Checked>(record: T, { startedAt, endedAt, retryAt }: FinishedCheck): T {
-  const { plannedChecks = {}, ...rest } = record;
+export function withFinishedCheck<T extends Checked>(
+  record: T,
+  { startedAt, endedAt, retryAt, problems }: FinishedCheck,
+): T {
+  const { plannedChecks = {}, findings: known, ...rest } = record;
   const before = Object.entries(plannedChecks);
   const left = before.filter(([reason, at]) => reason !== "retry" && at > startedAt);
   if (retryAt !== undefined) left.push(["retry", retryAt]);
   // Tokens that an OAuth host has verified are recorded as a check.
   const isRecorded = record.check !== undefined && record.check.at >= startedAt;
-  if (isRecorded && retryAt === undefined && left.length === before.length) return record;
+  const findings = problems === undefined ? known : problems.length === 0 ? undefined : { at: endedAt, problems };
+  const isSame = findings === known && left.length === before.length;
+  if (isRecorded && retryAt === undefined && isSame) return record;
   return {
     ...rest,
     ...(isRecorded ? {} : { check: { at: endedAt } }),
     ...(left.length === 0 ? {} : { plannedChecks: Object.fromEntries(left) }),
+    ...defined({ findings }),
   } as T;
 }

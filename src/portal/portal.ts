@@ -1,6 +1,7 @@
 /** A portal as plugins, handlers and operators see it. */
 import type { BlockedReason } from "../errors.ts";
 import type { PortalClaim } from "./claims.ts";
+import type { CheckFindings } from "./findings.ts";
 
 /**
  * The state of a portal: `current` on its target, `upgrading` to it, `blocked` on an action of the customer or the vendor
@@ -158,4 +159,14 @@ export interface Portal {
   readonly pendingApplicationTokens?: readonly string[];
   /** Claims of events that Bitrix24 has not confirmed; absent if there are none. */
   readonly claims?: readonly PortalClaim[];
+  /**
+   * When the app last asked Bitrix24 about the portal, in milliseconds since 1970: by a check, also one that failed, or by
+   * the verification of an event's access token. Absent until then.
+   */
+  readonly checkedAt?: number;
+  /**
+   * The problems that the last check found, such as registrations that differ; absent if it found none. A check that fails
+   * leaves them.
+   */
+  readonly findings?: CheckFindings;
 }

@@ -78,7 +78,7 @@ export interface UnknownOrigin {
 
 /** The stored record: the snapshot, and the fields that only the core uses. */
 export interface PortalRecord
-  extends Omit<Portal, "state" | "run" | "blocked" | "claims" | "pendingApplicationTokens"> {
+  extends Omit<Portal, "state" | "run" | "blocked" | "claims" | "pendingApplicationTokens" | "checkedAt"> {
   readonly format: typeof PORTAL_FORMAT;
   /**
    * Token pairs that events brought to a process that did not have the portal's credentials in memory: the next write by one
@@ -220,6 +220,7 @@ const DROPPED_AT: Readonly<
   credentials: "removal",
   refreshing: "removal",
   check: "removal",
+  findings: "removal",
   plannedChecks: "removal",
   openedVersion: "removal",
   claims: "removal",
@@ -268,7 +269,7 @@ export function withoutInstallation(record: PortalRecord): PortalRecord {
 }
 
 /** The fields that a snapshot shows. */
-const SNAPSHOT: Readonly<Record<Exclude<keyof Portal, "state" | "pendingApplicationTokens">, true>> = {
+const SNAPSHOT: Readonly<Record<Exclude<keyof Portal, "state" | "pendingApplicationTokens" | "checkedAt">, true>> = {
   memberId: true,
   domain: true,
   clientEndpoint: true,
@@ -284,6 +285,7 @@ const SNAPSHOT: Readonly<Record<Exclude<keyof Portal, "state" | "pendingApplicat
   scope: true,
   applicationToken: true,
   claims: true,
+  findings: true,
 };
 
 /** Returns the record without tokens and the fields that only the core uses. */
@@ -299,6 +301,7 @@ export function snapshot(record: PortalRecord): Portal {
     ...(blocked && { blocked }),
     ...(shown.length > 0 && { claims: shown }),
     ...(pending.length > 0 && { pendingApplicationTokens: pending }),
+    ...(record.check && { checkedAt: record.check.at }),
   };
 }
 

@@ -7,6 +7,7 @@ import type { B24Event } from "../bitrix24/events.ts";
 import { defined } from "../defined.ts";
 import { notify } from "../plugin/runtime.ts";
 import { hasOpenClaim } from "../portal/claims.ts";
+import { storedProblems } from "../portal/findings.ts";
 import { portalKey } from "../portal/keys.ts";
 import type { PortalLease } from "../portal/lease.ts";
 import { type CheckReason, nextPlannedCheck, withFinishedCheck, withPlannedCheck } from "../portal/planned_checks.ts";
@@ -19,7 +20,7 @@ import { redactError } from "../redact.ts";
 import { unitHash } from "../retry.ts";
 import type { Budget } from "../verify/budget.ts";
 import { askBitrix24 } from "./ask_portal.ts";
-import { checkPortal, type CheckReport, type PortalCheckOptions } from "./portal_check.ts";
+import { checkPortal, type CheckReport, type MadeCheck, type PortalCheckOptions } from "./portal_check.ts";
 
 /** Intervals at which the app asks Bitrix24 about a portal on its own. */
 export interface CheckPolicy {
@@ -129,7 +130,7 @@ export function createChecks(options: ChecksOptions): Checks {
   }
 
   return {
-    check: (memberId) => track(checkPortal(options, memberId, false)),
+    check: (memberId) => track(checkForCaller(options, memberId)),
     afterEvent: ({ name, auth: { memberId } }) =>
       name === "ONAPPUSERREADY" ? requestAll(memberId, urgent, contact) : requestAll(memberId, contact),
     afterOpening: (memberId) => requestAll(memberId, { ...urgent, isAtOnce: true }, contact),
@@ -206,10 +207,16 @@ async function checkOrPlan(
 
 /** Returns the change of the schedule that plans a check of a portal, if the app is installed and the plan is new. */
 function ifNew(plan: (record: PortalRecord) => PortalRecord): (record: PortalRecord) => PortalRecord | undefined {
+  const change = ifInstalled(plan);
   return (record) => {
-    const next = record.status === "uninstalled" ? record : plan(record);
+    const next = change(record);
     return next === record ? undefined : next;
   };
+}
+
+/** Returns a change that leaves the record of a removed portal as it is. */
+function ifInstalled(change: (record: PortalRecord) => PortalRecord): (record: PortalRecord) => PortalRecord {
+  return (record) => record.status === "uninstalled" ? record : change(record);
 }
 
 /** Returns until when the app has a token to ask with: `Infinity` if it can refresh one, `-Infinity` if it has none. */
@@ -230,27 +237,48 @@ function dueAt(options: ChecksOptions, record: PortalRecord): number | undefined
   return Math.min(planned ?? Infinity, silentAt);
 }
 
+/** Checks the portal for a caller, and records the check if it succeeds. */
+async function checkForCaller(options: ChecksOptions, memberId: string): Promise<CheckReport> {
+  const startedAt = options.runtime.clock();
+  const made = await checkPortal(options, memberId, false);
+  await tryRecordCheck(options, memberId, { startedAt, made, isLeased: false });
+  return made.report;
+}
+
 /** Checks the portal, and records the check. Resolves to whether it was recorded. Never rejects. */
 async function checkAndRecord(options: ChecksOptions, memberId: string, isLeased: boolean): Promise<boolean> {
   const { runtime } = options;
   const { clock, log } = runtime;
   const startedAt = clock();
-  let hasFailed = false;
+  let made: MadeCheck | undefined;
   try {
-    const { problems, isRaised } = await checkPortal(options, memberId, isLeased);
+    made = await checkPortal(options, memberId, isLeased);
+    const { problems, isRaised } = made.report;
     const codes = problems.map(({ code }) => code);
     const level = problems.length === 0 ? "info" : "warn";
     log[level]("portal checked", { event: "portal.checked", memberId, isRaised, problems: codes });
     notify(runtime, "portalChecked", { memberId, isRaised, problems });
   } catch (error) {
-    hasFailed = true;
     log.warn("check failed", { event: "check.failed", memberId, err: redactError(error, []) });
   }
+  return await tryRecordCheck(options, memberId, { startedAt, made, isLeased });
+}
+
+/** A check that has ended. */
+interface EndedCheck {
+  readonly startedAt: number;
+  /** `undefined` if it failed. */
+  readonly made: MadeCheck | undefined;
+  readonly isLeased: boolean;
+}
+
+/** Records a check. Resolves to whether it was recorded. Never rejects. */
+async function tryRecordCheck(options: ChecksOptions, memberId: string, check: EndedCheck): Promise<boolean> {
   try {
-    await recordCheck(options, memberId, { startedAt, hasFailed, isLeased });
+    await recordCheck(options, memberId, check);
     return true;
   } catch (err) {
-    log.warn("failed to record a check", { event: "check.not_recorded", memberId, err });
+    options.runtime.log.warn("failed to record a check", { event: "check.not_recorded", memberId, err });
     return false;
   }
 }
@@ -258,25 +286,25 @@ async function checkAndRecord(options: ChecksOptions, memberId: string, isLeased
 async function recordCheck(
   options: ChecksOptions,
   memberId: string,
-  { startedAt, hasFailed, isLeased }: {
-    readonly startedAt: number;
-    readonly hasFailed: boolean;
-    readonly isLeased: boolean;
-  },
+  { startedAt, made, isLeased }: EndedCheck,
 ): Promise<void> {
   const { runtime } = options;
-  const { storage, clock } = runtime;
+  const { storage, clock, issuedTokens } = runtime;
   const endedAt = clock();
   const repeatedAt = endedAt + RETRY_MS;
+  const found = made && storedProblems(made.report.problems, issuedTokens(memberId));
   const finished = (record: PortalRecord): PortalRecord => {
-    const retryAt = hasFailed && askableUntilOf(options, record) > repeatedAt ? repeatedAt : undefined;
-    return withFinishedCheck(record, { startedAt, endedAt, ...defined({ retryAt }) });
+    const retryAt = made === undefined && askableUntilOf(options, record) > repeatedAt ? repeatedAt : undefined;
+    // The app may have been installed again since.
+    const problems = made?.generation === record.generation ? found : undefined;
+    return withFinishedCheck(record, { startedAt, endedAt, ...defined({ retryAt, problems }) });
   };
   // A holder of the lease schedules the repetition when it releases the portal.
-  if (hasFailed && !isLeased) {
+  if (made === undefined && !isLeased) {
     return await schedulePortal(runtime, memberId, { at: repeatedAt, change: ifNew(finished) });
   }
-  await writeRecord(storage, memberId, (record) => record && { record: finished(record) });
+  const change = ifInstalled(finished);
+  await writeRecord(storage, memberId, (record) => record && { record: change(record) });
 }
 
 /** Asks Bitrix24 about the open claims of a portal. Never rejects. */

@@ -7,6 +7,7 @@ import type { Plugin } from "../plugin/plugin.ts";
 import { type AppRuntime, makeHandlerContext } from "../plugin/runtime.ts";
 import { describeClaims } from "../portal/claims.ts";
 import { withPortalLease } from "../portal/exclusive.ts";
+import type { CheckProblem } from "../portal/findings.ts";
 import { blockOf, type PortalRecord, portalState } from "../portal/record.ts";
 import { storedRecord } from "../portal/record_access.ts";
 import { loadPortal } from "../portal/record_store.ts";
@@ -14,18 +15,6 @@ import { redactError } from "../redact.ts";
 import { blockedReasonOf } from "../retry.ts";
 import { askBitrix24, type AskOptions } from "./ask_portal.ts";
 import { syntheticUpdateEvent } from "./missed_updates.ts";
-
-/** A reason why a portal gets no events, or does not reach its target. */
-export interface CheckProblem {
-  /**
-   * `uninstalled`; `not_installed` (Bitrix24 sends no events before the app's installer calls `installFinish`);
-   * `unconfirmed` (an event claims what Bitrix24 does not confirm); `parked` (an upgrade has failed for good); a
-   * `BlockedReason` such as `payment`; or the name of the plugin that found the problem.
-   */
-  readonly code: string;
-  /** Description for people, without tokens. */
-  readonly message: string;
-}
 
 /** The result of `app.check`. */
 export interface CheckReport {
@@ -50,6 +39,13 @@ export interface CheckReport {
   readonly problems: readonly CheckProblem[];
 }
 
+/** A check that was made. */
+export interface MadeCheck {
+  readonly report: CheckReport;
+  /** Number of the installation that it is about. */
+  readonly generation: number;
+}
+
 /** The parts of an app that check portals. */
 export interface PortalCheckOptions extends AskOptions {
   /** Makes the worker process a portal. */
@@ -66,12 +62,17 @@ export async function checkPortal(
   options: PortalCheckOptions,
   memberId: string,
   isLeased: boolean,
-): Promise<CheckReport> {
+): Promise<MadeCheck> {
+  const before = await loadPortal(options.runtime.storage, memberId);
+  return { report: await reportOn(options, before, isLeased), generation: before.generation };
+}
+
+async function reportOn(options: PortalCheckOptions, before: PortalRecord, isLeased: boolean): Promise<CheckReport> {
   const { runtime } = options;
   const { storage } = runtime;
+  const { memberId } = before;
   // The caller that holds the lease goes on by itself.
   const wake: (memberId: string) => void = isLeased ? () => {} : options.wake;
-  const before = await loadPortal(storage, memberId);
   if (before.status === "uninstalled") return makeReport(before, [UNINSTALLED]);
   const { info, installed, error, isRaised, hasWork } = await askBitrix24(options, storedRecord(storage, memberId));
   const record = await loadPortal(storage, memberId);

@@ -59,6 +59,7 @@ export function violationsOf(record: PortalRecord, truth: Truth, removals: numbe
   const hasBegun = !record.run?.isRollingBack && (applied.length > 0 || (record.run?.upgrades.length ?? 0) > 0);
   check(waitingInstaller(record) === undefined || !hasBegun, "an upgrade began before the installer had succeeded");
   check(record.status === "installed" || !hasTokens(record), "tokens of a removed portal");
+  check(record.status === "installed" || record.findings === undefined, "findings of a removed portal");
   return [...found, ...pairViolationsOf(record, truth)];
 }
 

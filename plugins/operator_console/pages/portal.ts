@@ -1,6 +1,6 @@
 /** A portal: its state, what is next, and what has happened to it. */
 import type { Plan, PortalFailure, PortalHistory, StoredPortal } from "../../../mod.ts";
-import { actionLink, actions, ago, card, empty, type Fact, facts, place } from "../cards.ts";
+import { actionLink, actions, ago, card, empty, type Fact, facts, place, problemList } from "../cards.ts";
 import { shareBar } from "../charts.ts";
 import { badge, link, table } from "../elements.ts";
 import { type Html, markup } from "../html.ts";
@@ -46,9 +46,9 @@ ${portalActions(ctx, portal)}
     }</div>
 <div class="column"><div id="problems" data-live>${problem(ctx, portal)}${run(ctx, portal)}${plan(ctx, data)}${
       claims(ctx, portal)
-    }</div>${card({ id: "facts", title: t("portal.facts"), content: portalFacts(ctx, portal) })}${
-      calls(ctx, history)
-    }</div>
+    }${lastCheck(ctx, portal)}</div>${
+      card({ id: "facts", title: t("portal.facts"), content: portalFacts(ctx, portal) })
+    }${calls(ctx, history)}</div>
 </div>`;
   },
 });
@@ -187,6 +187,21 @@ function claims(ctx: PageContext, { claims = [] }: StoredPortal): Html {
         markup`${t(`portal.claim.${state}`)} · ${ago(ctx, since)}`,
       ]))
     }`,
+  });
+}
+
+function lastCheck(ctx: PageContext, { memberId: portal, state, checkedAt, findings }: StoredPortal): Html {
+  const { t } = ctx;
+  if (state === "uninstalled") return markup``;
+  const at = findings?.at ?? checkedAt;
+  return card({
+    id: "check",
+    title: t("portal.check"),
+    content: markup`${at === undefined ? "" : facts([[t("parts.time"), markup`${ctx.time(at)} (${ago(ctx, at)})`]])}${
+      findings !== undefined
+        ? problemList(findings.problems)
+        : markup`<p>${t(at === undefined ? "portal.check.never" : "portal.check.noProblem")}</p>`
+    }${actions(actionLink(ctx, "checkPortal", { portal }, t("portal.check.now")))}`,
   });
 }
 

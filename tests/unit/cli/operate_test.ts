@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { type App, type AuditEntry, CannotVerifyError, createApp, memoryStorage } from "@b24/onappupdate";
 import type { Storage } from "@b24/onappupdate/storage";
 import { fakeBitrix24 } from "@b24/onappupdate/testing";
+import { portalKey } from "../../../src/portal/keys.ts";
 import type { Terminal } from "../../../src/cli/terminal.ts";
 import { CLIENT_ID, MEMBER_ID, post, quietLogger } from "../../support/app.ts";
 import { cli, type CliOptions, type Outcome } from "../../support/cli.ts";
@@ -73,6 +74,31 @@ describe("operating commands", () => {
     assert.equal((await local(`silences remove ${id} --yes --reason done`)).out, "Removed.\n");
     assert.equal((await local(`silences remove ${id} --yes --reason done`)).code, 1);
     assert.equal((await local("silences")).out, "");
+    await app.close();
+  });
+
+  test("portal shows the last check, and the problems that it found", async () => {
+    const app = await cliApp();
+    const show = (...args: string[]): Promise<Outcome> =>
+      cli(["portal", parked.domain, ...args, "--app", "app.ts"], app.local);
+    const checked = async (part: object): Promise<void> => {
+      const key = portalKey(parked.memberId);
+      const { value } = (await app.storage.get<object>(key))!;
+      await app.storage.put(key, { ...value, check: { at: 1_700_000_000_000 }, ...part });
+    };
+    assert.doesNotMatch((await show()).out, /last check/);
+    await checked({});
+    assert.match((await show()).out, /^ {2}last check at 2023-11-14 22:13:20Z: no problem is known$/m);
+    const problems = [{ code: "registrations", message: "triggers paid: not registered\u001b[31m" }];
+    await checked({ findings: { at: 1_699_999_000_000, problems } });
+    const { out } = await show();
+    assert.match(
+      out,
+      /^ {2}last check at 2023-11-14 21:56:40Z:\n {4}registrations: triggers paid: not registered\\u001b/m,
+    );
+    const { portal } = JSON.parse((await show("--json")).out);
+    assert.deepEqual(portal.findings.problems.map(({ code }: { code: string }) => code), ["registrations"]);
+    assert.equal(portal.checkedAt, 1_700_000_000_000);
     await app.close();
   });
 

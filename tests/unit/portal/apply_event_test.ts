@@ -451,6 +451,16 @@ describe("applyEvent(): a removal", () => {
     assert.equal(next(again, update("3", "4", { hour: 6 })).target, "4.0.0");
   });
 
+  it("keeps what a check found, when tokens are verified, which is recorded as a check", () => {
+    const findings = { at: 1, problems: [{ code: "registrations", message: "triggers paid: not registered" }] };
+    const event = update("2", "3", { hour: 2 });
+    const checked = { ...next(undefined, install("2")), check: { at: 1 }, findings };
+    const verification = { ...verified("A", "3"), tokens: { isAdmin: true } };
+    const after = next(checked, event, verification as StoredVerification);
+    assert.ok(after.check!.at > 1);
+    assert.equal(after.findings, findings);
+  });
+
   it("keeps what a later check reported, when the last event is applied again", () => {
     const event = update("2", "3", { hour: 2 });
     const before = next(applyAll(["install2"]), event, { ...verified("A", "3"), scope: ["crm"] });

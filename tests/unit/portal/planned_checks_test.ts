@@ -39,4 +39,23 @@ describe("withFinishedCheck()", () => {
     const inspected = { ...planned, check: { at: 15 } };
     assert.equal(withFinishedCheck(inspected, { startedAt: 10, endedAt: 20 }), inspected);
   });
+
+  it("keeps the problems of the last check that did not fail", () => {
+    const problems = [{ code: "registrations", message: "triggers paid: not registered" }];
+    const found = withFinishedCheck(record, { startedAt: 10, endedAt: 20, problems });
+    assert.deepEqual(found.findings, { at: 20, problems });
+    const failed = withFinishedCheck(found, { startedAt: 30, endedAt: 40 });
+    assert.deepEqual([failed.check, failed.findings], [{ at: 40 }, { at: 20, problems }]);
+    const clean = withFinishedCheck(failed, { startedAt: 50, endedAt: 60, problems: [] });
+    assert.deepEqual([clean.check, "findings" in clean], [{ at: 60 }, false]);
+  });
+
+  it("replaces them also if tokens were verified while the check was under way", () => {
+    const problems = [{ code: "payment", message: "unpaid" }];
+    const inspected = { ...record, check: { at: 15 } };
+    const found = withFinishedCheck(inspected, { startedAt: 10, endedAt: 20, problems });
+    assert.deepEqual([found.check, found.findings], [{ at: 15 }, { at: 20, problems }]);
+    assert.equal("findings" in withFinishedCheck(found, { startedAt: 10, endedAt: 25, problems: [] }), false);
+    assert.equal(withFinishedCheck(inspected, { startedAt: 10, endedAt: 20, problems: [] }), inspected);
+  });
 });

@@ -39,6 +39,7 @@ const RECORD: Required<PortalRecord> = {
   credentials: { generation: 1, sequence: 1, expiresAt: 1, known: [] },
   refreshing: { id: "1", until: 1 },
   check: { at: 1 },
+  findings: { at: 1, problems: [{ code: "registrations", message: "trigger paid is missing" }] },
   plannedChecks: { contact: 2 },
   openedVersion: "3",
   claims: { version: { version: "4.0.0", raw: "4", ts: 1, since: 1, nextAskAt: 2 } },
@@ -73,7 +74,7 @@ describe("withoutRemovedFields()", () => {
   it("drops tokens, and everything that waits for Bitrix24 or a retry", () => {
     const { failure: _f, blocked: _b, tokens: _t, refreshing: _r, check: _c, openedVersion: _o, ...others } = RECORD;
     const { claims: _, plannedChecks: _p, installer: _i, endedBlock: _e, credentials: _k, ...more } = others;
-    const { mayPassPause: _m, ...rest } = more;
+    const { mayPassPause: _m, findings: _g, ...rest } = more;
     assert.deepEqual(withoutRemovedFields(RECORD), rest);
   });
 });
@@ -105,8 +106,19 @@ describe("snapshot()", () => {
       { kind: "version", version: "4.0.0", since: 1, state: "open", isContradicted: false, nextAskAt: 2 },
     ]);
     assert.deepEqual(Object.keys(portal).sort(), [
-      ...["applicationToken", "applied", "blocked", "claims", "clientEndpoint", "domain", "failure", "generation"],
-      ...["initialVersion", "memberId", "run", "scope", "state", "status", "target", "version"],
+      ...["applicationToken", "applied", "blocked", "checkedAt", "claims", "clientEndpoint", "domain", "failure"],
+      ...[
+        "findings",
+        "generation",
+        "initialVersion",
+        "memberId",
+        "run",
+        "scope",
+        "state",
+        "status",
+        "target",
+        "version",
+      ],
     ]);
     // As lists have it.
     assert.deepEqual([portal.status, portal.state], ["installed", portalState(RECORD)]);

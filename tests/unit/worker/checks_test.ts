@@ -230,6 +230,149 @@ describe("checks after a contact", () => {
   });
 });
 
+/** Returns a storage that calls `onPut` before it puts the record of a portal. */
+function observed(onPut: (value: PortalRecord) => void): Storage {
+  const storage = memoryStorage();
+  const see = (key: Key, value: unknown): void => {
+    if (key[0] === "portal") onPut(value as PortalRecord);
+  };
+  return {
+    ...storage,
+    put: async (key, value, options) => {
+      see(key, value);
+      return await storage.put(key, value, options);
+    },
+    write: async (operations) => {
+      for (const one of operations) if ("put" in one) see(one.put, one.value);
+      return await storage.write!(operations);
+    },
+  };
+}
+
+describe("the findings of a portal", () => {
+  const problems = [{ code: "registry", message: "triggers paid: not registered" }];
+
+  /** An installed app with a plugin that finds problems. */
+  async function drifting(options: Parameters<typeof testApp>[0] = {}): Promise<TestApp & { found: string[] }> {
+    const made = Object.assign(testApp(options), { found: [problems[0]!.message] });
+    made.app.use({ name: "registry", check: () => Promise.resolve(made.found) });
+    await install(made);
+    await made.settled();
+    return made;
+  }
+
+  /** Has a check made by a contact. */
+  async function contact(made: TestApp): Promise<void> {
+    made.now += 20 * MINUTE;
+    await made.send("ONCRMDEALADD", { "data[ID]": String(made.now) });
+    await made.settled();
+  }
+
+  it("are kept from an automatic check until one finds nothing, also if one fails between", async () => {
+    const made = await drifting({ checks: {} });
+    const findings = { at: made.now, problems };
+    const known = (await made.app.portal(MEMBER_ID))!;
+    assert.deepEqual([known.findings, known.checkedAt], [findings, made.now]);
+    assert.deepEqual((await made.app.admin.portals()).items[0]?.findings, findings);
+    made.oauth.answer = () => Promise.reject(new TypeError("down"));
+    await contact(made);
+    const failed = (await made.app.portal(MEMBER_ID))!;
+    assert.deepEqual([failed.findings, failed.checkedAt], [findings, made.now]);
+    made.oauth.answer = undefined;
+    await contact(made);
+    assert.deepEqual((await made.app.portal(MEMBER_ID))?.findings, { at: made.now, problems });
+    made.found = [];
+    await contact(made);
+    assert.equal("findings" in await made.record(), false);
+    assert.equal((await made.app.portal(MEMBER_ID))?.checkedAt, made.now);
+  });
+
+  it("are those of app.check(), too: it writes the record once more if it finds problems, and succeeds if that fails", async () => {
+    let puts = 0;
+    let isDown = false;
+    const made = await installed({
+      storage: observed((value) => {
+        puts++;
+        if (isDown && value.findings !== undefined) throw new StorageError("down");
+      }),
+    });
+    const codes = async (): Promise<string[] | undefined> =>
+      (await made.app.portal(MEMBER_ID))?.findings?.problems.map(({ code }) => code);
+    const putsOfCheck = async (): Promise<number> => {
+      puts = 0;
+      made.now += MINUTE;
+      await made.app.check(MEMBER_ID);
+      return puts;
+    };
+    await putsOfCheck();
+    assert.deepEqual([await putsOfCheck(), await codes()], [1, undefined]);
+    made.oauth.isInstalled = false;
+    assert.deepEqual([await putsOfCheck(), await codes()], [2, ["not_installed"]]);
+    made.oauth.isInstalled = true;
+    assert.deepEqual([await putsOfCheck(), await codes()], [2, undefined]);
+    assert.equal(await putsOfCheck(), 1);
+    made.oauth.isInstalled = false;
+    isDown = true;
+    assert.deepEqual((await made.app.check(MEMBER_ID)).problems.map(({ code }) => code), ["not_installed"]);
+    assert.ok(made.lines.some((line) => line.includes("failed to record a check")), made.lines.join("\n"));
+    assert.equal(await codes(), undefined);
+  });
+
+  it("are bounded, and have no token", async () => {
+    const { app, send, portal } = rig();
+    app.use({
+      name: "failing",
+      check: async () => {
+        const { accessToken } = await app.credentials.get(MEMBER_ID);
+        return Array.from({ length: 30 }, () => `${accessToken.reveal()} ${"x".repeat(1000)}`);
+      },
+    });
+    await send(portal.install(2));
+    const { problems } = await app.check(MEMBER_ID);
+    assert.equal(problems.length, 30);
+    const { findings } = (await app.portal(MEMBER_ID))!;
+    assert.equal(findings?.problems.length, 20);
+    for (const { message } of findings!.problems) {
+      assert.match(message, /^\[redacted\] x+…$/);
+      assert.equal(message.length, 300);
+    }
+    await app.close();
+  });
+
+  it("are gone after a removal, and a removed portal gets none", async () => {
+    const made = await drifting({ checks: {} });
+    made.now += MINUTE;
+    await made.send("ONAPPUNINSTALL", { "data[CLEAN]": "1" });
+    assert.deepEqual((await made.app.check(MEMBER_ID)).problems.map(({ code }) => code), ["uninstalled"]);
+    const record = await made.record();
+    assert.deepEqual(["findings" in record, "check" in record], [false, false]);
+    made.found = [];
+    made.now += MINUTE;
+    await install(made);
+    assert.equal("findings" in await made.record(), false);
+  });
+
+  it("are not those of an installation that has ended during the check", async () => {
+    const made = testApp();
+    let isReinstalled = false;
+    await install(made);
+    const answer = async (): Promise<Response> => {
+      made.oauth.answer = undefined;
+      isReinstalled = true;
+      made.now += MINUTE;
+      await made.send("ONAPPUNINSTALL", { "data[CLEAN]": "1" });
+      made.now += MINUTE;
+      await install(made);
+      return Response.json({ error: "PAYMENT_REQUIRED" }, { status: 401 });
+    };
+    made.oauth.answer = answer;
+    await made.app.check(MEMBER_ID);
+    assert.ok(isReinstalled);
+    const portal = (await made.app.portal(MEMBER_ID))!;
+    assert.deepEqual([portal.generation, portal.findings], [2, undefined]);
+  });
+});
+
 describe("a silent portal", () => {
   it("is checked by tick() after silentPortalMs, give or take a tenth, which finds a missed update", async () => {
     const made = testApp({ checks: { silentPortalMs: 7 * DAY } });

@@ -3,6 +3,8 @@ import { memoryStorage } from "@b24/onappupdate";
 import { StorageError } from "@b24/onappupdate/errors";
 import { operatorConsole } from "@b24/onappupdate/operator-console";
 import { PAGES } from "../../../../plugins/operator_console/pages.ts";
+import { portalKey } from "../../../../src/portal/keys.ts";
+import type { PortalRecord } from "../../../../src/portal/record.ts";
 import { MEMBER_ID, quietLogger } from "../../../support/app.ts";
 import { type ConsoleScene, consoleScene, SCENE_TIME } from "../../../support/console_scene.ts";
 import { countingStorage } from "../../../support/counting_storage.ts";
@@ -227,6 +229,37 @@ describe("the page of a portal", () => {
       assert.ok(page.includes(`/act/${action}?portal=${scene.parked}`), action);
     }
     assert.ok(page.includes("upgradeId=3.0.0"), "skip names the upgrade");
+  });
+
+  it("shows the problems that the last check found, or that none is known", async () => {
+    const found: string[] = [];
+    const storage = memoryStorage();
+    let now = SCENE_TIME;
+    const { app, open, portal } = consoleRig({ storage, clock: () => now }, { clock: () => now });
+    app.use({ name: "registrations", check: () => Promise.resolve(found) });
+    await app.fetch(new Request(`${ORIGIN}/`, { method: "POST", body: new URLSearchParams(portal.install(2)) }));
+    const path = `/portals/${MEMBER_ID}`;
+    const russian = { "accept-language": "ru" };
+    const texts = async (headers = {}): Promise<string> => textOf((await open(path, headers)).text);
+    const key = portalKey(MEMBER_ID);
+    const { check: _, ...unchecked } = (await storage.get<PortalRecord>(key))!.value;
+    await storage.put(key, unchecked);
+    assert.match(await texts(), /Last check Not checked yet\. Check now/);
+    await app.check(MEMBER_ID);
+    now += 5 * 60_000;
+    assert.match(await texts(), /Last check Time \S+ \S+ UTC \( 5 min ago \) No problem is known\. Check now/);
+    found.push(`triggers paid: not registered ${MARK}`);
+    await app.check(MEMBER_ID);
+    const { text } = await open(path);
+    assert.match(textOf(text), /Last check Time .*registrations triggers paid: not registered/);
+    assert.match(
+      await texts(russian),
+      /Последняя проверка .*registrations triggers paid: not registered .*Проверить сейчас/,
+    );
+    assert.ok(text.includes("&lt;script&gt;alert(1)"));
+    assert.doesNotMatch(text, /<script>alert|<img/);
+    assert.ok(text.includes(`/act/checkPortal?portal=${MEMBER_ID}`));
+    await app.close();
   });
 
   it("shows 80 entries of a long timeline, and a link to earlier ones", async () => {

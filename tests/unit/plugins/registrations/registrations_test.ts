@@ -411,8 +411,10 @@ describe("registrations() in an app", () => {
       ["registrations", "activities wait: not registered; repaired"],
       ["registrations", "messageSenders sms: not registered; repaired"],
     ]);
+    assert.deepEqual((await app.portal(MEMBER_ID))?.findings?.problems, problems);
     assert.deepEqual(there(portal.registrations()), WHOLE);
     assert.deepEqual((await app.check(MEMBER_ID)).problems, []);
+    assert.equal((await app.portal(MEMBER_ID))?.findings, undefined);
     await app.close();
   });
 
