@@ -1,4 +1,4 @@
-/** Parts of which several pages are made. */
+/** Common parts of pages. */
 import { type ActionId, ACTIONS } from "./actions.ts";
 import { type Html, markup } from "./html.ts";
 import type { PageContext } from "./page.ts";

@@ -28,7 +28,7 @@ export interface SignInParts {
   readonly clock: () => number;
 }
 
-/** Time (ms) for which a session is believed while the storage does not answer. */
+/** Time (ms) that a session is believed while the storage does not answer. */
 const BELIEVED_MS = 5 * 60_000;
 /** Maximum number of sessions that are remembered for that. */
 const MAX_REMEMBERED = 200;

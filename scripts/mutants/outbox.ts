@@ -9,6 +9,11 @@ export const OUTBOX: readonly Mutant[] = [
       "{ put: key, value, ttlMs },",
     ],
     [
+      "a tick takes a message that is being stored out of the schedule",
+      "if (entryTime(due) <= clock() - ORPHANED_MS)",
+      "if (entryTime(due) <= clock())",
+    ],
+    [
       "another message replaces the one with its id that waits",
       "{ put: outboxMessageKey(plugin, id), value, ifVersion: null, ttlMs },",
       "{ put: outboxMessageKey(plugin, id), value, ttlMs },",

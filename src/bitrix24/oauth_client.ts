@@ -204,10 +204,11 @@ async function post<T>(
     });
   } catch (error) {
     signal.throwIfAborted();
-    // Only the name of any other error: messages and causes of fetch may quote the tokens.
-    const { message, name } = error instanceof Error ? error : new Error();
-    const reason = error instanceof AnswerTooLargeError ? message : name;
-    throw new UnreachableError(`${host} sent no readable answer (${reason})`);
+    // Only the name of any other error, and the code of its cause: messages of fetch may quote the tokens.
+    const { message, name, cause } = error instanceof Error ? error : new Error();
+    const { code } = Object(cause) as { readonly code?: unknown };
+    const reason = error instanceof AnswerTooLargeError ? message : isErrorCode(code) ? `${name} ${code}` : name;
+    throw new UnreachableError(`${host} ${status === 0 ? "does not answer" : "sent no readable answer"} (${reason})`);
   }
   // The status says little: errors come with 200 too, and refusals with 400 and 401.
   const { json } = answer;
@@ -221,6 +222,11 @@ async function post<T>(
   throw new UnreachableError(
     `${host} answered ${status}${missing === "" ? "" : `, and is missing or has malformed ${missing}`}`,
   );
+}
+
+/** Returns whether it is a code of the system, such as `ECONNREFUSED`. */
+function isErrorCode(code: unknown): code is string {
+  return typeof code === "string" && /^[A-Z_]{2,20}$/.test(code);
 }
 
 function errorFrom(

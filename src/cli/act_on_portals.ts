@@ -7,6 +7,7 @@ import { type ArgumentSpec, type Invocation, type OptionSpec, wholeNumber } from
 import { EXIT, type ExitCode, usageError } from "./exit.ts";
 import { pagesOf, portalPath } from "./operator_client.ts";
 import { describeMatch, type FilterOptions, matchOf, unmatchedHint } from "./portal_filter.ts";
+import { domainOf } from "./portal_text.ts";
 import { counted, safe } from "./text.ts";
 
 /** The options of actions on portals. */
@@ -71,7 +72,8 @@ async function onOne(
   named: string,
 ): Promise<void> {
   const portal = await client.get<Portal>(portalPath(named));
-  const { memberId, domain, state, version: from = "an unknown version" } = portal;
+  const domain = domainOf(portal);
+  const { memberId, state, version: from = "an unknown version" } = portal;
   await confirm(`${capitalized(verb)} ${domain} (${memberId}), ${state} on ${from}?`);
   // By its member_id: what was shown is what is acted on.
   const body = { reason, ...upgradeId !== undefined && { upgradeId }, ...version !== undefined && { version } };

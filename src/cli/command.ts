@@ -20,11 +20,11 @@
  */
 import { Argument, type Command, InvalidArgumentError, Option } from "commander";
 import type { ExitCode } from "./exit.ts";
-import { safe, toJson } from "./text.ts";
+import { safe, safeStyled, toJson } from "./text.ts";
 import type { Terminal } from "./terminal.ts";
 
 /** The headings of `onappupdate --help`, in this order. */
-export const GROUPS = ["Try an app:", "See:", "Act:", "Set up:"] as const;
+const GROUPS = ["Try an app:", "See:", "Act:", "Set up:"] as const;
 
 /** An argument of a command. */
 export interface ArgumentSpec {
@@ -48,7 +48,7 @@ export interface OptionSpec {
   readonly isRepeatable?: true;
 }
 
-/** What a command gets when it runs. */
+/** The input of a command. */
 export interface Invocation<Options extends object> {
   /** The arguments, as they were typed; absent ones at the end are missing. */
   readonly args: readonly string[];
@@ -88,7 +88,7 @@ export function defineCommand<Options extends object>(spec: CommandSpec<Options>
       command.action(async () => {
         const options = command.opts<Options & { readonly json?: boolean }>();
         const show = (data: unknown, text: () => string): void => {
-          terminal.stdout.write(options.json === true ? `${toJson(data)}\n` : withLineEnd(text()));
+          terminal.stdout.write(options.json === true ? `${toJson(data)}\n` : withLineEnd(safeStyled(text())));
         };
         const note = (text: string): void => terminal.stderr.write(withLineEnd(text.split("\n").map(safe).join("\n")));
         onEnd(await spec.run({ args: command.args, options, terminal, show, note }) ?? 0);

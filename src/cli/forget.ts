@@ -3,6 +3,7 @@ import type { Portal } from "../portal/portal.ts";
 import { act, ACT_OPTIONS, type ActOptions } from "./act.ts";
 import { defineCommand } from "./command.ts";
 import { portalPath } from "./operator_client.ts";
+import { domainOf } from "./portal_text.ts";
 
 /** Erases a portal and what is stored about it. */
 export const forget = defineCommand<ActOptions>({
@@ -18,8 +19,9 @@ export const forget = defineCommand<ActOptions>({
   run: (invocation) =>
     act(invocation, async ({ client, reason, confirm }) => {
       const { args: [named], show } = invocation;
-      const { memberId, domain, state } = await client.get<Portal>(portalPath(named));
-      await confirm(`Erase ${domain} (${memberId}), ${state}, for good?`);
+      const portal = await client.get<Portal>(portalPath(named));
+      const { memberId, state } = portal;
+      await confirm(`Erase ${domainOf(portal)} (${memberId}), ${state}, for good?`);
       await client.post(portalPath(memberId, "/forget"), { reason });
       show({ memberId }, () => `Erased: ${memberId}.`);
     }),

@@ -4,7 +4,7 @@ import type { Portal } from "../portal/portal.ts";
 import { defineCommand, limitOption } from "./command.ts";
 import { CONNECT_OPTIONS, type ConnectOptions, withClient } from "./connect.ts";
 import { portalPath } from "./operator_client.ts";
-import { reasonOf, styleOf } from "./portal_text.ts";
+import { domainOf, reasonOf, styleOf } from "./portal_text.ts";
 import type { Output } from "./terminal.ts";
 import { cut, painter, safe, table, time, wrapped } from "./text.ts";
 import { timelineOf } from "./timeline.ts";
@@ -53,12 +53,12 @@ interface Screen {
 
 function screen({ portal, history, limit, now }: Screen, output: Output): string {
   const paint = painter(output);
-  const { domain, memberId, state, version = "unknown", target = "unknown", generation, claims = [] } = portal;
+  const { memberId, state, version = "unknown", target = "unknown", generation, claims = [] } = portal;
   const { unverifiedEvents = 0 } = portal;
   const versions = version === target ? version : `${version}, to be on ${target}`;
   const installation = generation > 1 ? `, installation ${generation}` : "";
   const lines = [
-    `${paint("bold", safe(domain))}  ${safe(memberId)}`,
+    `${paint("bold", safe(domainOf(portal)))}  ${safe(memberId)}`,
     `${paint(styleOf(state), state)} on ${safe(versions)}${installation}`,
   ];
   const reason = reasonOf(portal, now);

@@ -1,4 +1,4 @@
-/** How portals look in tables. */
+/** Portals in tables. */
 import type { Portal } from "../portal/portal.ts";
 import type { PortalCount } from "../portal/totals.ts";
 import type { Cell, Style } from "./text.ts";
@@ -16,6 +16,11 @@ export function styleOf(state: PortalCount["status"]): Style {
 /** Returns the cell of a state. */
 export function stateCell(state: PortalCount["status"]): Cell {
   return { text: state, style: STYLES[state] };
+}
+
+/** Returns the domain of a portal. That of one whose data is erased is not known. */
+export function domainOf({ domain }: Pick<Portal, "domain">): string {
+  return domain === "" ? "(erased)" : domain;
 }
 
 /** Returns where something failed: `upgrade 3, step "move"`. */

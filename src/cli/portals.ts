@@ -5,7 +5,7 @@ import { CONNECT_OPTIONS, type ConnectOptions, withClient } from "./connect.ts";
 import { EXPORT_OPTIONS, exported, type ExportOptions } from "./export.ts";
 import { take } from "./operator_client.ts";
 import { FILTER_OPTIONS, type FilterOptions, matchOf, unmatchedHint } from "./portal_filter.ts";
-import { reasonOf, stateCell } from "./portal_text.ts";
+import { domainOf, reasonOf, stateCell } from "./portal_text.ts";
 import type { Output } from "./terminal.ts";
 import { counted, table } from "./text.ts";
 
@@ -56,7 +56,7 @@ export const portals = defineCommand<PortalsOptions>({
 /** On a terminal, the reason has lines of its own: elsewhere, a portal is one line. */
 function tableOf(items: readonly Portal[], now: number, output: Output): string {
   const cells = items.map((portal) => [
-    ...[portal.domain, stateCell(portal.state), versionsOf(portal), portal.memberId],
+    ...[domainOf(portal), stateCell(portal.state), versionsOf(portal), portal.memberId],
     ...output.isTerminal ? [] : [reasonOf(portal, now)],
   ]);
   const heads = ["DOMAIN", "STATE", "VERSION", "MEMBER ID", ...output.isTerminal ? [] : ["REASON"]];

@@ -6,6 +6,8 @@ import type { Output } from "./terminal.ts";
 // deno-lint-ignore no-control-regex -- these are the characters to find
 const CONTROLS = /[\u0000-\u001f\u007f-\u009f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069]/g;
 
+const STYLES_AND_CONTROLS = new RegExp(`\u001b\\[[\\d;]*m|${CONTROLS.source}`, "g");
+
 /** Returns text of others on one line, without anything that a terminal obeys. */
 export function safe(text: string): string {
   return text.replace(CONTROLS, (char) => char === "\n" || char === "\t" ? " " : escaped(char));
@@ -14,6 +16,11 @@ export function safe(text: string): string {
 /** Returns lines of others without anything that a terminal obeys. */
 export function safeLines(text: string): string {
   return text.replace(CONTROLS, (char) => /[\t\r\n]/.test(char) ? char : escaped(char));
+}
+
+/** Returns text in which a terminal obeys only line ends, tabs and styles: what a command has forgotten to make {@linkcode safe}. */
+export function safeStyled(text: string): string {
+  return text.replace(STYLES_AND_CONTROLS, (part) => part.length > 1 || /[\t\n]/.test(part) ? part : escaped(part));
 }
 
 function escaped(char: string): string {
@@ -93,7 +100,7 @@ function columnsThatFit(widths: readonly number[], columns: number): number {
 }
 
 /** Returns the number of characters that people see, near enough for tables. */
-export function width(text: string): number {
+function width(text: string): number {
   return [...text].length;
 }
 

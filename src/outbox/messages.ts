@@ -1,6 +1,6 @@
 /**
  * The stored messages of the outbox. A message is one entry, and its place in the schedule another one, which the message names:
- * whoever delivers a message moves it in the schedule first, by compare-and-set, so that nobody else finds it meanwhile.
+ * the process that delivers a message moves it in the schedule first, by compare-and-set, so that no other finds it meanwhile.
  *
  * Each function is one ordered write, the new place first. A crash in the middle leaves a place that no message names.
  */
@@ -54,7 +54,7 @@ export interface TakenMessage extends MessageName {
 
 const DAY_MS = 24 * 60 * 60 * 1000;
 
-/** Milliseconds for which messages and dead letters are kept. */
+/** Milliseconds that messages and dead letters are kept. */
 export const KEPT_MS = 7 * DAY_MS;
 const DEAD_KEPT_MS = 30 * DAY_MS;
 
@@ -168,13 +168,13 @@ export async function buryMessage(
   return false;
 }
 
-/** Deletes a message or a dead letter, whoever has it. Resolves to whether it was still the same. */
+/** Deletes a message or a dead letter, also if another process has it. Resolves to whether it was still the same. */
 export async function deleteStored(storage: Storage, { key, value, version }: Entry<StoredMessage>): Promise<boolean> {
   if (value.due === undefined) return (await storage.delete(key, { ifVersion: version })).ok;
   return await deleteMessage(storage, { ...nameOf(key), entry: { key, value, version } });
 }
 
-/** Replaces a message or a dead letter, whoever has it. Resolves to whether it was still the same. */
+/** Replaces a message or a dead letter, also if another process has it. Resolves to whether it was still the same. */
 export async function replaceStored(
   storage: Storage,
   { key, version }: Entry<StoredMessage>,
@@ -191,7 +191,7 @@ export function nameOf(key: Key): MessageName {
   return { plugin, id };
 }
 
-/** Returns the TTL of a message: a day more than it is kept, in case that no process has its plugin any more. */
+/** Returns the TTL of a message: a day more than it is kept, in case that no process has its plugin. */
 function ttlOf({ expiresAt }: StoredMessage, now: number): number {
   return Math.max(0, expiresAt - now) + DAY_MS;
 }

@@ -1,4 +1,4 @@
-/** Looks after the slots of processes that have ended: what has become of a portal is in its record. */
+/** Frees the slots of processes that have ended: the record of a portal shows its outcome. */
 import type { AppRuntime } from "../plugin/runtime.ts";
 import { portalKey } from "../portal/keys.ts";
 import { type PortalRecord, readRecord } from "../portal/record.ts";

@@ -5,7 +5,7 @@ import { link } from "../elements.ts";
 import { type Html, markup } from "../html.ts";
 import { type AnyPage, page, type PageContext } from "../page.ts";
 
-/** What the page shows. */
+/** The data of the page. */
 interface HealthView {
   readonly health: AppHealth;
   readonly pause: Pause | undefined;

@@ -8,7 +8,7 @@ import { type AnyPage, page, type PageContext } from "../page.ts";
 import { versionText } from "../portal_list.ts";
 import { timeline } from "../timeline.ts";
 
-/** What the page shows. */
+/** The data of the page. */
 interface PortalView {
   readonly portal: StoredPortal;
   readonly history: PortalHistory;

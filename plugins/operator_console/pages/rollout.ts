@@ -6,7 +6,7 @@ import { type Html, markup } from "../html.ts";
 import { type AnyPage, page, type PageContext } from "../page.ts";
 import { rolloutActions, rolloutLabel, rolloutProgress, stageSteps } from "../rollout_parts.ts";
 
-/** What the page shows. */
+/** The data of the page. */
 interface RolloutView {
   readonly rollout: RolloutStatus | undefined;
 }

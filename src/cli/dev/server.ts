@@ -25,7 +25,7 @@ export interface StandInServer {
   readonly close: () => Promise<void>;
 }
 
-/** What the app needs in its environment, a line each. */
+/** The variables that the app needs in its environment, one a line. */
 export function environmentOf({ clientId, clientSecret }: StandIn, url: string): string[] {
   return [`ONAPPUPDATE_DEV=${url}`, `CLIENT_ID=${clientId}`, `CLIENT_SECRET=${clientSecret ?? "dev-secret"}`];
 }
@@ -51,7 +51,12 @@ export async function serveStandIn(standIn: StandIn, { port, host }: StandInServ
     const { method = "GET", url: address = "/", headers } = request;
     const guarded = guard({ method, url: address, headers }, { port: listening, token });
     if ("status" in guarded) return void response.writeHead(guarded.status, TEXT).end(`${guarded.reason}\n`);
-    if (headers[ADDRESS] !== undefined) return answerForwarded(request, response, standIn.answer);
+    const forwarded = headers[ADDRESS];
+    if (forwarded !== undefined && isAddressOf(`${forwarded}`, listening)) {
+      // `onappupdate doctor` asks whether a stand-in answers: no call of the app.
+      return void response.writeHead(200, TEXT).end("a stand-in for Bitrix24\n");
+    }
+    if (forwarded !== undefined) return answerForwarded(request, response, standIn.answer);
     const nonce = randomBytes(16).toString("base64");
     const route = `${method} ${guarded.path.replace(/\?.*$/, "")}`;
     if (route === "GET /") {
@@ -126,6 +131,13 @@ async function listen(
   });
   const address = server.address();
   return { server, port: typeof address === "object" && address !== null ? address.port : port };
+}
+
+/** Returns whether a URL is one of the stand-in itself. */
+function isAddressOf(text: string, port: number): boolean {
+  if (!URL.canParse(text)) return false;
+  const url = new URL(text);
+  return url.protocol === "http:" && LOOPBACK.has(url.hostname.replace(/^\[|\]$/g, "")) && url.port === `${port}`;
 }
 
 /** Runs a command. What is wrong with it becomes a note, for all who look on. */

@@ -9,7 +9,7 @@ import { until } from "../../support/until.ts";
 import { freePort } from "../../../scripts/server_process.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "onappupdate-dev-"));
-/** Those that have not ended. */
+/** Processes that have not ended. */
 const started = new Set<Running>();
 after(async () => {
   for (const one of started) one.stop();
@@ -149,6 +149,10 @@ describe("onappupdate dev", () => {
       assert.equal(answer.status, 403, JSON.stringify(headers));
     }
     // The app's calls as well: a page must not call the fake portals with a name of its own.
+    const before = (await ask(`${url}/fragment`)).text;
+    const asked = await ask(`${url}/`, { headers: { "x-fake-bitrix24-address": `${url}/` } });
+    assert.deepEqual([asked.status, asked.text], [200, "a stand-in for Bitrix24\n"]);
+    assert.equal((await ask(`${url}/fragment`)).text, before, "the question of doctor is no call of the app");
     const address = { "x-fake-bitrix24-address": "https://oauth.bitrix.info/rest/app.info" };
     assert.equal((await ask(url, { method: "POST", headers: { ...address, host: "evil.example" } })).status, 403);
     assert.equal(

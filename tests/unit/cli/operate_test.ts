@@ -346,6 +346,24 @@ describe("operating commands", () => {
     assert.deepEqual(await changes(), []);
   });
 
+  test("a portal whose data is erased has a name in lists and questions", async () => {
+    assert.equal((await local(`forget ${current.memberId} --yes --reason x`)).code, 0);
+    assert.match(
+      (await local("portals")).out,
+      new RegExp(`^\\(erased\\) +uninstalled +\\? +${current.memberId}$`, "m"),
+    );
+    assert.match((await local(`portal ${current.memberId}`)).out, /^\(erased\) {2}/);
+    const ask = (): Promise<string> => Promise.resolve("n");
+    const { err } = await local(`retry ${current.memberId} --reason x`, { isTerminal: true, ask });
+    assert.match(err, /^Retry \(erased\) \(/);
+  });
+
+  test("a terminal obeys nothing in the outcome of an action", async () => {
+    const fetch: Terminal["fetch"] = () => Promise.resolve(Response.json({}));
+    const { code, out } = await remote("batches stop a\u009b2J\u001b]0;x\u0007 --yes --reason x", { fetch });
+    assert.deepEqual([code, out], [0, "Stopped: a\\u009b2J\\u001b]0;x\\u0007.\n"]);
+  });
+
   test("a filter that matches more than --expect does nothing", async () => {
     for (const run of [local, remote]) {
       const { code, out, err } = await run("retry --status parked --expect 1 --yes --reason x");

@@ -7,6 +7,7 @@ import {
   painter,
   safe,
   safeLines,
+  safeStyled,
   table,
   time,
   toJson,
@@ -21,6 +22,14 @@ describe("text of the command line", () => {
 
   test("safeLines() keeps lines and tabs", () => {
     assert.equal(safeLines("a,\u001b[2J\tb\r\nc\u202e"), "a,\\u001b[2J\tb\r\nc\\u202e");
+  });
+
+  test("safeStyled() keeps lines, tabs and styles", () => {
+    assert.equal(safeStyled("\u001b[1;31ma\tb\nc\u001b[39m"), "\u001b[1;31ma\tb\nc\u001b[39m");
+    assert.equal(
+      safeStyled("\u001b[2J\r\u009b31m\u202e\u001b]0;x\u0007"),
+      "\\u001b[2J\\u000d\\u009b31m\\u202e\\u001b]0;x\\u0007",
+    );
   });
 
   test("toJson() is JSON that a terminal does not obey, over several lines or on one", () => {

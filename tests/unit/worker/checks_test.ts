@@ -97,7 +97,13 @@ describe("app.check()", () => {
       assert.equal((await made.app.portal(MEMBER_ID))?.blocked, undefined);
     }
     made.oauth.answer = () => Promise.reject(new TypeError("down"));
-    await assert.rejects(made.app.check(MEMBER_ID), { name: "UnreachableError" });
+    await assert.rejects(made.app.check(MEMBER_ID), {
+      name: "UnreachableError",
+      message: /^https:\/\/\S+ does not answer \(TypeError\)$/,
+    });
+    const cause = Object.assign(new Error("connect"), { code: "ECONNREFUSED" });
+    made.oauth.answer = () => Promise.reject(new TypeError("token 123", { cause }));
+    await assert.rejects(made.app.check(MEMBER_ID), { message: /does not answer \(TypeError ECONNREFUSED\)$/ });
     made.oauth.answer = ({ kind }) =>
       Response.json({ error: kind === "token" ? "invalid_grant" : "expired_token" }, { status: 400 });
     assert.deepEqual(await codes(), ["authorization"]);
