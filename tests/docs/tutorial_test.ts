@@ -154,7 +154,8 @@ describe("docs/tutorial.md", () => {
     // 2. Install the app on a portal.
     const dev = next("sh");
     let app = terminal(dev, project);
-    const starts = (): number => app.output().split(`"event":"app.started"`).length - 1;
+    /** How often the app has started to listen; before that, an event gets no answer. */
+    const starts = (): number => app.output().split("Listening on ").length - 1;
     await until(() => `the app\n${app.output()}`, () => starts() === 1);
     const flags = `--port ${standInPort} --events http://127.0.0.1:${port}/b24/events`;
     const standIn = terminal(`${next("sh").trim()} ${flags}`, project);
