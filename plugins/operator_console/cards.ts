@@ -79,6 +79,11 @@ export function actions(...buttons: readonly (Html | "")[]): Html | "" {
   return shown.length === 0 ? "" : markup`<div class="actions">${shown}</div>`;
 }
 
+/** Returns links to actions that are fetched anew on changes: they depend on the state. Once on a page. */
+export function liveActions(...buttons: readonly (Html | "")[]): Html {
+  return markup`<div id="actions" data-live>${actions(...buttons)}</div>`;
+}
+
 /** Returns a number of milliseconds ago in words, with the time. */
 export function ago(ctx: PageContext, at: number): Html {
   const passed = Math.max(ctx.now - at, 0);

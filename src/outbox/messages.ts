@@ -157,14 +157,18 @@ export async function buryMessage(
   taken: TakenMessage,
   { error, deadAt }: { readonly error: string; readonly deadAt: number },
 ): Promise<boolean> {
-  const { plugin, id, entry: { value: { due: _, ...message } } } = taken;
+  const { plugin, id, entry: { key: messageKey, version, value: { due: _, ...message } } } = taken;
   const value: StoredMessage = { ...message, error, deadAt, expiresAt: deadAt + DEAD_KEPT_MS };
   const key = deadLetterKey(plugin, id);
-  const letter: WriteOperation = { put: key, value, ttlMs: DEAD_KEPT_MS };
+  // In this order: another process stores its letter before it deletes the message, and the letter must not be replaced.
+  const ifVersion = (await storage.get(key))?.version ?? null;
+  if ((await storage.get(messageKey))?.version !== version) return false;
+  const letter: WriteOperation = { put: key, value, ifVersion, ttlMs: DEAD_KEPT_MS };
   if ((await writeInOrder(storage, [letter, ...removal(taken)])).ok) return true;
   // Another process has the message, or an operator has erased what it says: this letter may be stored, and says it still.
   const left = await storage.get<StoredMessage>(key);
-  if (left !== null && left.value.deadAt === deadAt) await storage.delete(key, { ifVersion: left.version });
+  const isOwn = left?.value.deadAt === deadAt && left.value.attempts === value.attempts;
+  if (isOwn) await storage.delete(key, { ifVersion: left.version });
   return false;
 }
 

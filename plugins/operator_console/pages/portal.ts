@@ -1,6 +1,6 @@
 /** A portal: its state, what is next, and what has happened to it. */
 import type { Plan, PortalFailure, PortalHistory, StoredPortal } from "../../../mod.ts";
-import { actionLink, actions, ago, card, empty, type Fact, facts, place, problemList } from "../cards.ts";
+import { actionLink, actions, ago, card, empty, type Fact, facts, liveActions, place, problemList } from "../cards.ts";
 import { shareBar } from "../charts.ts";
 import { badge, link, table } from "../elements.ts";
 import { type Html, markup } from "../html.ts";
@@ -47,17 +47,17 @@ ${portalActions(ctx, portal)}
 <div class="column"><div id="problems" data-live>${problem(ctx, portal)}${run(ctx, portal)}${plan(ctx, data)}${
       claims(ctx, portal)
     }${lastCheck(ctx, portal)}</div>${
-      card({ id: "facts", title: t("portal.facts"), content: portalFacts(ctx, portal) })
-    }${calls(ctx, history)}</div>
+      card({ id: "facts", title: t("portal.facts"), isLive: true, content: portalFacts(ctx, portal) })
+    }${markup`<div id="recent" data-live>${calls(ctx, history)}</div>`}</div>
 </div>`;
   },
 });
 
-function portalActions(ctx: PageContext, { memberId: portal, state, version, failure, run }: StoredPortal): Html | "" {
+function portalActions(ctx: PageContext, { memberId: portal, state, version, failure, run }: StoredPortal): Html {
   const upgradeId = failure?.upgradeId ?? run?.current?.upgradeId;
-  if (state === "uninstalled") return actions(actionLink(ctx, "forgetPortal", { portal }));
+  if (state === "uninstalled") return liveActions(actionLink(ctx, "forgetPortal", { portal }));
   const isStuck = state !== "current";
-  return actions(
+  return liveActions(
     isStuck ? actionLink(ctx, "retryPortal", { portal }) : "",
     isStuck && upgradeId !== undefined ? actionLink(ctx, "skipUpgrade", { portal, upgradeId }) : "",
     actionLink(ctx, "rehearsePortal", { portal }),
