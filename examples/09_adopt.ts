@@ -23,7 +23,7 @@ const { OAUTH_HOST, ONAPPUPDATE_DEV } = process.env;
 const [store = "", file = "", ...flags] = process.argv.slice(2);
 const known = { ...(MEMBER_ID && { memberId: MEMBER_ID }), ...(VERSION && { version: VERSION }) };
 
-/** What the stores have; each line is checked again when it is adopted. */
+/** The lines of the stores; each is checked again when it is adopted. */
 const STORES: Readonly<Record<string, () => Promise<PortalSource>>> = {
   jsonl: () => Promise.resolve(createReadStream(file)),
   crest: async () => [fromCRest(JSON.parse(await readFile(file, "utf8")), known) as PortalToAdopt],

@@ -30,7 +30,7 @@ import { UnreachableError } from "../errors.ts";
  */
 export interface ApplicationTokenOptions extends VerificationPolicy {
   /**
-   * Milliseconds for which an earlier `application_token` of an installation is accepted after it was replaced. The last
+   * Milliseconds that an earlier `application_token` of an installation is accepted after it was replaced. The last
    * four are remembered. Minimum: 0.
    *
    * @default 86400000 (24 hours)

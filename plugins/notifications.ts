@@ -104,7 +104,7 @@ export interface NotificationsOptions {
    */
   readonly nothingReceivedMs?: number;
   /**
-   * Milliseconds for which an event may wait for its verification before operators are notified. Minimum: 60000.
+   * Milliseconds that an event may wait for its verification before operators are notified. Minimum: 60000.
    *
    * @default 600000
    */
@@ -178,7 +178,7 @@ const RETRY = { maxAttempts: 10, initialDelayMs: 10_000, maxDelayMs: 600_000 } a
  * - **Noise.** A paused rollout stands for the portals that are parked on the way to its target. `app.admin.silences` and
  *   `quietHours` hold notifications back.
  * - **Failures.** What a channel does not take is retried, then sent by `fallback`, and is a dead letter in `app.admin.outbox`.
- *   Operators are told by other channels that one fails, and never by that one.
+ *   Other channels notify operators that one fails, never that one itself.
  *
  * All decisions are made at ticks: on hosts without timers, waits are minimums.
  *

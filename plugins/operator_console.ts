@@ -42,7 +42,7 @@ export interface OperatorConsoleOptions {
    */
   readonly app: ConsoleApp;
   /**
-   * Who may open the console: users with passwords, or your own single sign-on. Bearer tokens are for the operator API: they open
+   * The users of the console: users with passwords, or your own single sign-on. Bearer tokens are for the operator API: they open
    * no page.
    */
   readonly guard: PasswordGuard | SignOn;

@@ -64,7 +64,7 @@ export function toPage(file: string, text: string, exists: (file: string) => boo
 }
 
 /** Returns the anchor that the site gives to a heading. */
-export function anchorOf(heading: string): string {
+function anchorOf(heading: string): string {
   return heading.normalize("NFKD").replaceAll(/[\u0300-\u036f]/g, "").replaceAll(/[^\p{L}\p{N}—–…]+/gu, "-")
     .replaceAll(/^-+|-+$/g, "").replace(/^(\d)/, "_$1").toLowerCase();
 }
@@ -114,7 +114,7 @@ function outsideCode(text: string, replace: (prose: string) => string): string {
 const NOT_TRANSLATED = "> Эта страница пока только на английском.";
 
 /** Writes the pages of the site into `folder`, which is emptied first. Pages that are not translated are Russian ones, too. */
-export function writePages(folder: string): void {
+function writePages(folder: string): void {
   const exists = (file: string): boolean => existsSync(join(root, file));
   const docs = readdirSync(join(root, "docs"), { recursive: true, encoding: "utf8" }).map((name) => `docs/${name}`);
   const pages = new Map<string, string | Uint8Array>();

@@ -17,7 +17,7 @@ const RUNTIME_ALLOWED = /\/src\/(cli|testing)\/|\/src\/net\/runtime\.ts$/;
 const SYSTEM_ALLOWED =
   /\/src\/(cli|testing|storage)\/|\/src\/(async\/time|app\/settings|net\/runtime|logger|bitrix24\/parse)\.ts$/;
 
-/** What ships, and the one module of it that may import by an expression. */
+/** Files that ship, and the one module of them that may import by an expression. */
 const SHIPPED = /\/(src|plugins)\//;
 const COMPUTED_IMPORT_ALLOWED = /\/src\/cli\/load_module\.ts$/;
 

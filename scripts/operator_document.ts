@@ -16,7 +16,7 @@ import { read } from "./run.ts";
 /** Any part of the document. */
 export type Json = { readonly [name: string]: unknown };
 
-/** How an object schema is written. */
+/** The notation of an object schema. */
 interface Conversion {
   /** Collects the schemas that have a name. */
   readonly components: Record<string, Json>;
@@ -65,7 +65,7 @@ function objectOf({ properties, required, isNullable, ...schema }: ObjectSchema,
   };
 }
 
-/** What the statuses of errors mean, for the routes that can answer them. */
+/** The meanings of the statuses of errors, for the routes that can answer them. */
 const ERRORS: readonly (readonly [status: number, description: string, applies: (route: Route) => boolean])[] = [
   [400, "A parameter or field is wrong: `issues` names each", (route) => takesParameters(route)],
   [401, "No known token came with the request", () => true],
@@ -246,7 +246,7 @@ export function operatorDocument({ isClosed = false, version = "0.0.0" }: Docume
   };
 }
 
-/** Where the document is. */
+/** The path of the document. */
 export const DOCUMENT: string = fileURLToPath(new URL("../docs/operator-api.json", import.meta.url));
 
 /** Returns the version in deno.json. */

@@ -1,5 +1,5 @@
 /**
- * What a release needs besides the tests. The workflow of releases calls it.
+ * The checks of a release besides the tests. The workflow of releases calls it.
  *
  *     deno run --allow-read scripts/release.ts check v1.2.3    fails unless deno.json and CHANGELOG.md have this version
  *     deno run --allow-read scripts/release.ts notes           prints the part of CHANGELOG.md about this version
@@ -35,7 +35,7 @@ export function checkRelease(tag: string, version: string, changelog: string): v
 }
 
 /** Returns a CycloneDX bill of materials of the package that `buildNpm` has built in `folder`: it and what it installs. */
-export async function billOfMaterials(folder: string): Promise<string> {
+async function billOfMaterials(folder: string): Promise<string> {
   const cwd = join(folder, "package");
   const production = ["--package-lock-only", "--omit=dev", "--omit=peer"];
   await read("npm", ["install", "--no-audit", "--no-fund", "--prefer-offline", ...production], { cwd });

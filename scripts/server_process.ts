@@ -7,7 +7,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import process from "node:process";
 
-/** How to run a server. */
+/** The way to run a server. */
 export interface ServerProgram {
   /** Its program. */
   readonly command: string;
@@ -17,7 +17,7 @@ export interface ServerProgram {
   readonly ready: RegExp;
   /** Printed before it ends because the port, or another resource that will be free again, is taken. */
   readonly taken: RegExp;
-  /** What to install if there is none. */
+  /** The package to install if there is none. */
   readonly wanted: string;
   /** Asks it to end soon, whatever its clients do. */
   readonly stopSignal: NodeJS.Signals;

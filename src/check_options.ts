@@ -7,7 +7,7 @@ export interface OptionProblem {
   readonly path: string;
   /** The value, as the error shows it. */
   readonly seen: string;
-  /** What is wanted instead, as the end of a sentence. */
+  /** The wanted value, as the end of a sentence. */
   readonly wanted: string;
 }
 

@@ -171,8 +171,8 @@ export class CopyError extends OnAppUpdateError {
  * The need of a blocked portal: its work cannot continue before.
  *
  * From the customer: a `scope`, a `payment`, an administrator's `confirmation` of a method, the token of an
- * `administrator`, a new `authorization`, or the `installation` of the app, for which the vendor's own handlers of
- * ONAPPINSTALL are needed too. From the vendor: a valid `configuration`, such as `clientId`, `clientSecret` and
+ * `administrator`, a new `authorization`, or the `installation` of the app, which needs the vendor's own
+ * handlers of ONAPPINSTALL too. From the vendor: a valid `configuration`, such as `clientId`, `clientSecret` and
  * `extraPortalHosts`, or the `version` that the data of a portal is on that had the app before; or the vendor's `rollout` has not
  * come to the portal, or is paused.
  */

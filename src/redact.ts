@@ -87,7 +87,7 @@ export function redactError(thrown: unknown, secrets: readonly Secret[], depth: 
     const value = redact(stringOf(() => thrown[key]), secrets);
     define(key, value, false);
   }
-  // The accessor throws on a copy, and with it whoever logs the copy.
+  // The accessor throws on a copy, and so does a logger that reads the copy.
   if (thrown instanceof DOMException) define("code", thrown.code, false);
   // Causes may be circular.
   if (thrown.cause !== undefined && depth < MAX_CAUSES) {

@@ -4,7 +4,7 @@ import { option, type OptionRules } from "./check_options.ts";
 import { defined } from "./defined.ts";
 import { AddressError, type BlockedReason, NoCredentialsError, NonRetriableError, RetryAfterError } from "./errors.ts";
 
-/** How often failed work is retried, and after which delays. */
+/** Limits and delays of retries of failed work. */
 export interface RetryPolicy {
   /**
    * Maximum number of attempts, the first one included; after them, the work is parked. A whole number. Minimum: 1.

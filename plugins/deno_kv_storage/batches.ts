@@ -2,7 +2,7 @@
 import { type EntryWrite, MAX_CHUNKS } from "./entries.ts";
 import type { Keyspace } from "./keyspace.ts";
 
-/** What an atomic operation may contain. `npm:@deno/kv` allows 10 checks, Deno 100. */
+/** Limits of an atomic operation. `npm:@deno/kv` allows 10 checks, Deno 100. */
 const LIMITS: Size = { checks: 10, mutations: 1000, keyBytes: 81_920, bytes: 819_200 };
 
 interface Size {

@@ -4,7 +4,7 @@ import { option, type OptionRules } from "../../mod.ts";
 /** A key of Deno KV. */
 export type KvKeyLike = readonly (string | number | boolean | Uint8Array)[];
 
-/** What Deno KV stores under a key; without a versionstamp if the key does not exist. */
+/** The entry of Deno KV under a key; without a versionstamp if the key does not exist. */
 export interface KvEntryLike {
   /** The value as it was set. */
   readonly value: unknown;

@@ -1,7 +1,7 @@
 /** Bodies that a framework has read before the app: encoded again as they were sent, as far as the framework has kept them. */
 import type { IncomingMessage } from "node:http";
 
-/** What a framework has kept of a body. */
+/** A body as a framework has kept it. */
 export interface KeptBody {
   /** The parsed body, or its bytes or text. */
   readonly body?: unknown;

@@ -12,7 +12,7 @@ export interface LinkedGroup extends GroupLabels {
   readonly kind: NotificationKind;
 }
 
-/** How notifications are composed. */
+/** Settings by which notifications are composed. */
 export interface ComposeOptions {
   readonly language: NotificationLanguage;
   readonly link: (group: LinkedGroup) => string | undefined;

@@ -16,7 +16,7 @@ export interface Timing {
   readonly repeatIntervalMs: number;
 }
 
-/** Time (ms) for which a group waits until its problem can be seen: portals are listed as parked once their work has ended. */
+/** Time (ms) that a group waits until its problem can be seen: portals are listed as parked once their work has ended. */
 const GRACE_MS = 60_000;
 
 /** Difference (ms) of the clocks of two processes. A later time is of a clock that was put back since, and long ago. */

@@ -67,7 +67,7 @@ export interface Group {
   /** When the latest thing happened. */
   readonly latestAt: number;
   readonly details: Details;
-  /** Who or what has ended it, if that is known before its end is found. */
+  /** The actor or the cause that has ended it, if that is known before its end is found. */
   readonly ending?: Details;
   /** Something has happened since the last message. */
   readonly hasChanged: boolean;
@@ -153,7 +153,7 @@ export function withoutPending(
 ): Group | undefined {
   const { isLast, at, count, message: { portals } } = pending;
   if (!isLast) return { ...group, told: { at, count, portals } };
-  // Something has happened since: it is told as a new problem.
+  // Something has happened since: it is reported as a new problem.
   return group.hasChanged ? { ...group, since: group.latestAt } : undefined;
 }
 

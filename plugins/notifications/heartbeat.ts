@@ -5,7 +5,7 @@ import { secretOf, URL_RULE } from "./options.ts";
 
 /** A heartbeat. */
 export interface Heartbeat {
-  /** Address that is called by GET, such as one of healthchecks.io. A secret: whoever has it can pretend that all is well. */
+  /** Address that is called by GET, such as one of healthchecks.io. It is a secret: anyone who has it can pretend that all is well. */
   readonly url: string | Secret;
   /**
    * Milliseconds between two calls, rounded up to ticks. Minimum: 1000.

@@ -45,7 +45,7 @@ export interface FailedAnswer {
   readonly json: unknown;
 }
 
-/** What a channel makes of a failure. */
+/** The meaning of a failure for a channel. */
 export interface Explanation {
   /** The reason, in words of the channel and not of the answer. */
   readonly reason?: string | undefined;
@@ -151,7 +151,7 @@ function networkReason(thrown: unknown): string {
 }
 
 /** Returns the milliseconds that a header `Retry-After` asks for, in seconds or as a date (RFC 9110, 10.2.3). */
-export function retryAfterMs(header: string | null, now: number): number {
+function retryAfterMs(header: string | null, now: number): number {
   const text = header?.trim() ?? "";
   if (/^\d+$/.test(text)) return bounded(Number(text) * 1000);
   const date = Date.parse(text);

@@ -2,14 +2,14 @@
 import type { BlockedReason } from "../../mod.ts";
 import type { NotificationKind, NotificationMessage } from "./message.ts";
 
-/** How urgent a notification is. */
+/** The urgency of a notification. */
 export type Severity = NotificationMessage["severity"];
 
 /** The properties of a kind. */
 export interface KindInfo {
   readonly severity: Severity;
   /**
-   * How its end is found. `"level"`: the app is asked whether the problem is there still. `"count"`: things are counted as they
+   * The way in which its end is found. `"level"`: the app is asked whether the problem is there still. `"count"`: things are counted as they
    * happen, and the end is that no more do. `"once"`: it has no end.
    */
   readonly end: "level" | "count" | "once";

@@ -20,7 +20,7 @@ export interface Level {
   readonly failures?: readonly FailureCount[];
   /** Since when nothing happens, or the oldest one waits, in milliseconds since 1970. */
   readonly since?: number;
-  /** Who or what has ended it. */
+  /** The actor or the cause that has ended it. */
   readonly ending?: Details;
 }
 

@@ -34,7 +34,7 @@ export interface NotificationMessage {
   readonly kind: NotificationKind;
   /** `"resolved"`: the problem of an earlier notification is over. */
   readonly status: "firing" | "resolved";
-  /** How urgent it is. */
+  /** The urgency. */
   readonly severity: "info" | "warning" | "critical";
   /** One line that says what has happened. */
   readonly title: string;

@@ -1,4 +1,4 @@
-/** What the notifier observes: it adds what happens to groups, counts, and tells customers. */
+/** The observers of the notifier. They add events to groups, count, and notify customers. */
 import type { BlockedReason, Observers, PluginHost } from "../../mod.ts";
 import { composeForCustomer } from "./compose.ts";
 import type { OutboxEntry } from "./flush.ts";
@@ -167,12 +167,12 @@ export function createObservers(
   };
 }
 
-/** The last block that the customer of a portal was told of. */
+/** The last block that the customer of a portal was notified of. */
 interface ToldBlock {
   readonly on: BlockedReason;
 }
 
-/** Time (ms) for which it is remembered: a customer is told of one need once a week at most. */
+/** Time (ms) that it is remembered: a customer is notified of one need at most once a week. */
 const TOLD_MS = 7 * 24 * 60 * 60 * 1000;
 
 const ONE: Counted = { count: 1, memberIds: [] };

@@ -49,7 +49,7 @@ export async function messageUser(host: PluginHost, notice: PortalNotice, signal
   }
 }
 
-/** Sends to each administrator as themselves. `call` runs for one user after another as long as it is told to. */
+/** Sends to each administrator as themselves. `call` runs for one user after another as long as its callback asks for it. */
 async function messageAdministrators(host: PluginHost, notice: PortalNotice, signal: AbortSignal): Promise<void> {
   let sent = 0;
   const isNext = new B24Error({ code: "ACCESS_DENIED", description: "", status: 403, method: METHOD });
@@ -101,7 +101,7 @@ async function call(
   throw refusal.refusesToken ? refusal : new Refusal(`answered ${answer.status} ${code}`, refusal);
 }
 
-/** What a portal has answered, in a class that `credentials.call` does not know: it neither records nor repeats it. */
+/** The answer of a portal, in a class that `credentials.call` does not know: it neither records nor repeats it. */
 class Refusal extends Error {
   readonly answer: B24Error | undefined;
 

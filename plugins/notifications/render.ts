@@ -32,7 +32,7 @@ export interface RenderOptions {
   readonly link?: (address: string) => string;
 }
 
-/** Lines of which as many are shown as there is room for, and a line that stands for the rest. */
+/** Lines that are shown as far as there is room, and a line that stands for the rest. */
 interface Group {
   /** Shown if at least one further line of the group is. */
   readonly heading?: string;

@@ -61,7 +61,7 @@ export function createRouting(channels: readonly string[], rules?: readonly Noti
       const found = own.filter(({ kinds: wanted = kinds, minSeverity = "info" }) =>
         wanted.includes(kind) && severity >= SEVERITIES.indexOf(minSeverity)
       );
-      // What is wrong with a channel is no news for that channel.
+      // A channel is not notified of its own problems.
       return [...new Set(found.flatMap(({ channels }) => channels))].filter((name) => name !== channel);
     };
   };

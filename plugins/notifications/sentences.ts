@@ -1,4 +1,4 @@
-/** What notifications say, by language. */
+/** The strings of notifications, by language. */
 import type { BlockedReason } from "../../mod.ts";
 import type { GroupLabels } from "./group.ts";
 import type { NotificationKind, NotificationLanguage } from "./message.ts";

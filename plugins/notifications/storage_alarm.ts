@@ -29,7 +29,7 @@ const NOTHING = { count: 1, portals: { shown: [], total: 0 } };
 /** Returns the alarm of an app. */
 export function createStorageAlarm(parts: StorageAlarmParts): StorageAlarm {
   const { host: { clock, random, outbox, log }, route, compose, send, waitMs, repeatMs } = parts;
-  /** Of the outage that this process is in. */
+  /** The alarm of the outage that this process is in. */
   let outage: { readonly id: string; readonly since: number; toldAt: number; generation: number } | undefined;
   /** The channels that do not have the latest message yet. */
   let unsent: string[] = [];

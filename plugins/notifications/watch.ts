@@ -2,7 +2,7 @@
 import type { PluginHost } from "../../mod.ts";
 import type { NotificationKind } from "./message.ts";
 
-/** How many events wait for long, and since when the oldest one does. */
+/** The number of events that wait for long, and the time since which the oldest one waits. */
 export interface Delayed {
   readonly count: number;
   readonly isAtLeast?: true;

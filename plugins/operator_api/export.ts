@@ -75,7 +75,7 @@ const FORMULA = '[\\p{Z}\\s"]*[=+\\-@＝＋－＠]';
 const AT_START = new RegExp(`^(?=${FORMULA}|[\\t\\r\\n])`, "u");
 
 /**
- * What begins another cell within a text: spreadsheets in countries with a decimal comma separate cells at semicolons, and then
+ * The characters that begin another cell within a text: spreadsheets in countries with a decimal comma separate cells at semicolons, and then
  * take a quote in the middle of a line for a part of the text.
  */
 const WITHIN = new RegExp(`([\\n\\r\\t;])(?=${FORMULA})`, "gu");

@@ -25,7 +25,7 @@ async function note<Filter extends object>(
 ): Promise<Filter> {
   const { format, reason: _, ...filter } = query;
   await admin.noteAction({ ...attribution, action: "export", details: { list, format, filter } });
-  // What is left of the query is the filter.
+  // The rest of the query is the filter.
   return filter as unknown as Filter;
 }
 

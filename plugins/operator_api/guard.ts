@@ -1,9 +1,9 @@
-/** Who may call the operator API: bearer tokens, which are configured as digests. */
+/** Authentication of the operator API: bearer tokens, which are configured as digests. */
 import { checkOptions, digestToken, option, type OptionRules, Secret } from "../../mod.ts";
 import { ApiError } from "./api_error.ts";
 import { LINE } from "./parameters.ts";
 
-/** What the holder of a token may do: `read` everything that the API shows, or also `operate`. */
+/** The permission of a token's holder: `read` everything that the API shows, or also `operate`. */
 export type OperatorRole = "read" | "operate";
 
 /** A token of the operator API, without the token itself. */
@@ -12,7 +12,7 @@ export interface OperatorToken {
   readonly name: string;
   /** SHA-256 of the token, in 64 lower-case hexadecimal digits. The token is 32 random bytes; less than 43 characters are refused. */
   readonly sha256: string;
-  /** What its holder may do. */
+  /** The permission of its holder. */
   readonly role: OperatorRole;
 }
 

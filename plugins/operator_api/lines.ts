@@ -12,7 +12,7 @@ export interface InputLine {
   readonly text: string;
   /** The JSON of the line; absent if there are issues. */
   readonly value?: unknown;
-  /** What is wrong with the line; empty if it is valid. */
+  /** The problems of the line; empty if it is valid. */
   readonly issues: readonly InputIssue[];
 }
 

@@ -2,7 +2,7 @@
 import type { AuditedAction, AuditFilter, BlockedReason, NewBatch, PortalMatch, PortalState } from "../../mod.ts";
 import { object, type ObjectSchema, optional, type Schema } from "./schema.ts";
 
-/** Returns the members of a union, all of which the compiler wants. */
+/** Returns the members of a union. The compiler requires all of them. */
 export function all<Name extends string>(names: Readonly<Record<Name, true>>): readonly Name[] {
   return Object.keys(names) as Name[];
 }
@@ -62,7 +62,7 @@ export const MATCH: ObjectSchema = object<PortalMatch>({
   fingerprint: optional(line(100, "Only portals whose last failure has this fingerprint")),
 }, "PortalMatch");
 
-export const AFTER: Schema = line(1000, "Only what comes after this: `next` of a page");
+const AFTER: Schema = line(1000, "Only what comes after this: `next` of a page");
 
 export const MEMBER_ID: Schema = {
   type: "string",

@@ -13,7 +13,7 @@ import { oneOf, pageOf, text } from "./values.ts";
 const ACTED: ObjectSchema = object<{ readonly memberId: string }>({ memberId: text });
 
 /** Parameters of {@linkcode PortalFilter} */
-export const FILTER: ObjectSchema = {
+const FILTER: ObjectSchema = {
   type: "object",
   properties: { ...MATCH.properties, after: PAGE.after.optional, limit: PAGE.limit.optional },
   required: [],
@@ -50,7 +50,7 @@ export const PORTAL_ROUTES: readonly Route[] = [
   }),
   route<StuckFilter>({
     ...{ method: "GET", path: "/stuck", id: "listStuck", role: "read" },
-    summary: "Lists the causes for which portals are parked, blocked or tried again, the most frequent first",
+    summary: "Lists the causes why portals are parked, blocked or tried again, the most frequent first",
     query: object<StuckFilter>({ limit: optional(limit(100)) }),
     answer: wholeList(STUCK_GROUP),
     run: async ({ admin, query }) => ({ items: await admin.stuck(query) }),

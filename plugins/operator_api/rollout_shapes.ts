@@ -37,7 +37,7 @@ const STAGE_MEMBERS = {
   percent: optional({ ...PERCENT, description: "This part of all portals; without `portals`" }),
   forMs: optional({
     ...{ type: "number", minimum: 0 },
-    description: "Milliseconds for which it lasts once its portals are done; without it, it waits for `promote`",
+    description: "Milliseconds that it lasts once its portals are done; without it, it waits for `promote`",
   }),
 } as const;
 

@@ -8,7 +8,7 @@ import type { ObjectSchema, Schema } from "./schema.ts";
 /** The part of an app that the API uses. */
 export type OperatorApp = Pick<App, "admin" | "check" | "plan" | "portal" | "rehearse" | "setUp">;
 
-/** Who calls: the name in the audit log, and what it may do. */
+/** The caller: the name in the audit log, and the permission. */
 export type Operator = Pick<OperatorToken, "name" | "role">;
 
 /** A request that was authorized and checked. */

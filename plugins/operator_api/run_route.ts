@@ -131,6 +131,6 @@ function loggable(thrown: unknown): { readonly name: string; readonly message: s
   const { name, message } = thrown instanceof Error
     ? thrown
     : { name: "Error", message: "a value that is not an error" };
-  // What the vendor's code throws may quote a token that has no name there.
+  // Errors of the vendor's code may quote a token that has no name there.
   return { name, message: redact(message).replaceAll(/[\da-f]{32,}/gi, "[redacted]") };
 }

@@ -15,7 +15,7 @@ export interface StringSchema {
   readonly pattern?: string;
   /** Wanted value, as the end of a sentence; by default, `enum` or the length. Not a part of the document. */
   readonly wanted?: string;
-  /** What looks like a secret is removed from answers. Not a part of the document. */
+  /** Values that look like secrets are removed from answers. Not a part of the document. */
   readonly isRedacted?: true;
 }
 

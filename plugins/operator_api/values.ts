@@ -14,7 +14,7 @@ export function oneOf(...values: readonly string[]): Schema {
   return { type: "string", enum: values };
 }
 
-/** What is passed to get the next page. */
+/** The parameter of the next page. */
 export const NEXT: Schema = {
   type: "string",
   description: "Pass it as `after` to get the next page; absent after the last one",

@@ -73,7 +73,7 @@ export function createActing({ routes, views, cookies, formBytes }: ActingParts)
       return views.redirect(back, { "set-cookie": flashHeader(cookies, { key: action.done, values }) });
     } catch (error) {
       const refusal = refusalOf(error);
-      // What is wrong with the whole request, or with the storage, has a page of its own.
+      // Problems of the whole request, or of the storage, have a page of their own.
       if (refusal === undefined || ![400, 409, 502].includes(refusal.status)) throw error;
       const { status, body } = refusal;
       return await ask(visit, ctx, call, { id, route, fields, reason, back }, { status, ...body });

@@ -10,14 +10,14 @@ import type { PageContext } from "./page.ts";
 import { SILENCE_FIELDS, silenceFields } from "./silences.ts";
 import { isTextKey, type TextKey } from "./texts.ts";
 
-/** What an operator wants to do. */
+/** The action that an operator asks for. */
 export interface ActionForm {
   readonly id: ActionId;
   readonly route: Route;
   /** The parameters of the path and the fields of the body, by their names, such as `portal` and `match.status`. */
   readonly fields: Readonly<Record<string, string>>;
   readonly reason: string;
-  /** Where to go afterwards. */
+  /** The page to go to afterwards. */
   readonly back: string;
   /** The number of portals that the operator has seen. */
   readonly expect?: string;
@@ -26,7 +26,7 @@ export interface ActionForm {
 /** Why it was not done. */
 export type ActionProblem = ErrorBody & { readonly status: number };
 
-/** What the form shows besides. */
+/** Other parts of the form. */
 export interface ActionFormParts extends ActionForm {
   /** The portal on which to act. */
   readonly stored: StoredPortal | undefined;

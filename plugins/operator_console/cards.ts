@@ -1,4 +1,4 @@
-/** Parts of which several pages are made. */
+/** Common parts of pages. */
 import { type ActionId, ACTIONS } from "./actions.ts";
 import { type Html, markup } from "./html.ts";
 import type { PageContext } from "./page.ts";
@@ -69,6 +69,11 @@ export function actionLink(
 export function actions(...buttons: readonly (Html | "")[]): Html | "" {
   const shown = buttons.filter((button) => button !== "");
   return shown.length === 0 ? "" : markup`<div class="actions">${shown}</div>`;
+}
+
+/** Returns links to actions that are fetched anew on changes: they depend on the state. Once on a page. */
+export function liveActions(...buttons: readonly (Html | "")[]): Html {
+  return markup`<div id="actions" data-live>${actions(...buttons)}</div>`;
 }
 
 /** Returns a number of milliseconds ago in words, with the time. */

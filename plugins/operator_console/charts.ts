@@ -62,7 +62,7 @@ export interface Part {
 export function shareBar(label: string, parts: readonly Part[], total = sumOf(parts)): Html {
   let at = 0;
   const shown = parts.filter(({ value }) => value > 0).map(({ name, value }) => {
-    // What is rare is seen, too.
+    // Rare states stay visible.
     const width = Math.max(round(value / Math.max(total, 1) * BAR), MIN_PART);
     const part = markup`<rect class="${name}" x="${round(at)}" width="${width}" height="10"/>`;
     at += width + GAP;

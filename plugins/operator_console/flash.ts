@@ -1,4 +1,4 @@
-/** What an action reports on the page that the browser opens next: in a cookie, so that no link can make the console say it. */
+/** The report of an action on the page that the browser opens next: in a cookie, so that no link can make the console say it. */
 import { Buffer } from "node:buffer";
 import type { Cookies } from "./cookies.ts";
 import { isTextKey, type TextKey, type TextValues } from "./texts.ts";

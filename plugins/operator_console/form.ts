@@ -23,6 +23,6 @@ export async function readForm(request: Request, maxBytes: number): Promise<Form
 export function pathIn(text: string | null | undefined): string {
   if (text === null || text === undefined || text.length > 2000 || !/^\/(?!\/)[^\\\p{Cc}]*$/u.test(text)) return "/";
   const { pathname, search } = new URL(text, "http://console.invalid");
-  // What is left of "/..//host" would be another host.
+  // The rest of "/..//host" would be another host.
   return pathname.startsWith("//") ? "/" : pathname + search;
 }

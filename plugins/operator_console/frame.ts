@@ -17,7 +17,7 @@ export interface FrameParts {
   /** Empty if nobody has signed in. */
   readonly nav: readonly NavEntry[];
   readonly content: Html;
-  /** What the last action has reported; absent if nothing. */
+  /** The report of the last action; absent if it has none. */
   readonly flash?: Html | undefined;
   /** Shown above the content. */
   readonly notices?: readonly Html[];
@@ -27,7 +27,7 @@ export interface FrameParts {
   readonly canLogOut: boolean;
 }
 
-/** What the frame needs to know of a request. Before a sign-on there is no operator. */
+/** The data of a request that the frame shows. Before a sign-on there is no operator. */
 export type FrameContext = Omit<PageContext, "operator" | "canOperate"> & Partial<Pick<PageContext, "operator">>;
 
 /** Returns a document. */

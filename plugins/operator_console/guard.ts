@@ -1,10 +1,10 @@
-/** Who may open the console. */
+/** Authentication of the console. */
 import type { OperatorRole } from "../operator_api/guard.ts";
 import { LINE } from "../operator_api/parameters.ts";
 import type { Operator } from "../operator_api/route.ts";
 import type { Visit } from "./visit.ts";
 
-/** Who has signed in, as your own single sign-on says. */
+/** The user who has signed in, as your own single sign-on reports. */
 export interface ConsoleUser {
   /** The operator: `by` in the audit log. 1 to 100 characters, none of them a control character. */
   readonly name: string;
@@ -14,7 +14,7 @@ export interface ConsoleUser {
 
 /** A user with a password. */
 export interface PasswordUser extends ConsoleUser {
-  /** What `onappupdate password` prints. Another hash, name or role ends the sessions of the user. */
+  /** The output of `onappupdate password`. Another hash, name or role ends the sessions of the user. */
   readonly passwordHash: string;
 }
 
@@ -27,7 +27,7 @@ export type SignOn = (
   ...platform: unknown[]
 ) => ConsoleUser | undefined | Promise<ConsoleUser | undefined>;
 
-/** Who has sent a request. */
+/** The sender of a request. */
 export interface Visitor {
   readonly operator: Operator;
   /** The storage does not answer: this is who it was a short while ago. May look at what was last known, and no more. */

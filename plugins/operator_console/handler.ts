@@ -33,7 +33,7 @@ export interface HandlerParts {
   readonly clock: () => number;
 }
 
-/** What answers requests. */
+/** Answers requests. */
 export interface Handler {
   /** Answers one request. Never rejects. */
   readonly fetch: (request: Request, ...platform: unknown[]) => Promise<Response>;
@@ -46,7 +46,7 @@ export const OWN_PATHS: readonly string[] = ["/language", "/login", "/logout", A
 
 const YEAR_S = 365 * 86_400;
 
-/** Who reads the storage for all open pages. */
+/** The operator that reads the storage for all open pages. */
 const READER: Operator = { name: "console", role: "read" };
 
 interface Inner extends HandlerParts {

@@ -1,4 +1,4 @@
-/** What pages have shown lately, for the time in which the storage does not answer. */
+/** The values that pages have shown last, for the time in which the storage does not answer. */
 import type { Operator } from "../operator_api/route.ts";
 
 /** The data of a page. */

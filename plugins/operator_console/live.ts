@@ -11,7 +11,7 @@ import { HEADERS } from "./assets/policy.ts";
 const READ_EVERY_MS = 2000;
 /** Milliseconds after which a session is looked at again. */
 const CHECK_EVERY_MS = 30_000;
-/** Milliseconds after which a silent stream is told that it is alive, below the limits of common proxies. */
+/** Time (ms) after which a silent stream receives a sign of life, below the limits of common proxies. */
 const BEAT_EVERY_MS = 20_000;
 /** Streams end after this many milliseconds, and browsers begin them again. */
 const MAX_STREAM_MS = 10 * 60_000;
@@ -33,10 +33,10 @@ export interface LiveParts {
   readonly every?: (ms: number, turn: () => Promise<void>) => () => void;
 }
 
-/** Who watches, and what. */
+/** A watcher, and the page that it watches. */
 export interface Watch {
   readonly operator: Operator;
-  /** The `member_id` of the portal on the page; absent if there is none. */
+  /** The `member_id` of the portal on the page; absent on pages of all portals. */
   readonly memberId?: string;
   /** Returns whether the viewer is still signed in with the same role. */
   readonly isSignedIn: () => Promise<boolean>;
@@ -56,10 +56,10 @@ interface Stream extends Watch {
   readonly controller: ReadableStreamDefaultController<Uint8Array>;
   readonly openedAt: number;
   checkedAt: number;
-  /** It is told nothing meanwhile. */
+  /** It receives nothing meanwhile. */
   isBeingChecked: boolean;
   sentAt: number;
-  /** What was sent last, by its name. */
+  /** The values that were sent last, by name. */
   readonly sent: Map<string, string>;
 }
 
@@ -179,7 +179,7 @@ function totalsOf(counts: readonly PortalCount[]): Readonly<Record<string, numbe
   return totals;
 }
 
-/** What a page is told about a portal, and what its changes are seen by. */
+/** The data about a portal that a page receives, and the value by which its changes are seen. */
 function changesOf(portal: StoredPortal | undefined): { readonly shown: object; readonly mark: unknown } {
   return { shown: portal === undefined ? {} : { state: portal.state, version: portal.version }, mark: portal ?? null };
 }

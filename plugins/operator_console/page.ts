@@ -40,7 +40,7 @@ export function page<Data>(definition: Page<Data>): AnyPage {
   return definition as AnyPage;
 }
 
-/** What an address selects. */
+/** The selection of an address. */
 export interface PageParams {
   /** The parts in braces of the path, decoded. */
   readonly path: Readonly<Record<string, string>>;
@@ -48,7 +48,7 @@ export interface PageParams {
   readonly query: Readonly<Record<string, string>>;
 }
 
-/** What pages render with. */
+/** The dependencies of pages. */
 export interface PageContext {
   readonly language: Language;
   /** Returns a string of the table in the language of the viewer. It is text: `markup` escapes it. */
@@ -61,7 +61,7 @@ export interface PageContext {
   readonly duration: (ms: number) => string;
   /** Returns an address of the console: `base`, a path such as `/portals`, and a query without its undefined members. */
   readonly href: (path: string, query?: Readonly<Record<string, string | number | undefined>>) => string;
-  /** Who looks. */
+  /** The operator who looks. */
   readonly operator: Operator;
   /** Whether the viewer may act. Actions are not shown if not. */
   readonly canOperate: boolean;

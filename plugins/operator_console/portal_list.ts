@@ -1,4 +1,4 @@
-/** What lists of portals say about each. */
+/** The row of a portal in lists. */
 import type { Portal } from "../../mod.ts";
 import { place, shortened } from "./cards.ts";
 import { type Html, markup } from "./html.ts";

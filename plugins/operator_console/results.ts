@@ -1,4 +1,4 @@
-/** What an action has found out, as a page. */
+/** The result of an action, as a page. */
 import type { CheckReport, RehearsalReport } from "../../mod.ts";
 import type { ActionId } from "./actions.ts";
 import type { ActionForm } from "./action_form.ts";

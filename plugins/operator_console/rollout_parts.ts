@@ -8,7 +8,7 @@ import type { PageContext } from "./page.ts";
 const STATES = ["current", "upgrading", "blocked", "parked", "held"] as const;
 
 /** Returns whether somebody has to act before a rollout goes on. */
-export function isStopped({ waitsFor }: RolloutStatus): boolean {
+function isStopped({ waitsFor }: RolloutStatus): boolean {
   return waitsFor?.on === "failures" || waitsFor?.on === "resume";
 }
 
@@ -19,7 +19,7 @@ export function rolloutLabel({ t }: PageContext, rollout: RolloutStatus): Html {
 }
 
 /** Returns what a rollout waits for, and what to do. */
-export function waitText(ctx: PageContext, wait: RolloutWait): Html {
+function waitText(ctx: PageContext, wait: RolloutWait): Html {
   const { t } = ctx;
   switch (wait.on) {
     case "resume":

@@ -3,9 +3,9 @@ import { createHash, randomBytes } from "node:crypto";
 import type { Storage } from "../../mod.ts";
 
 /** Maximum age of a session. */
-export const MAX_AGE_MS = 12 * 3_600_000;
+const MAX_AGE_MS = 12 * 3_600_000;
 /** A session ends if nobody has used it for this long. */
-export const MAX_IDLE_MS = 3_600_000;
+const MAX_IDLE_MS = 3_600_000;
 /** Uses within this time are stored as one. */
 const TOUCH_MS = 60_000;
 

@@ -28,7 +28,7 @@ export interface SignInParts {
   readonly clock: () => number;
 }
 
-/** Time (ms) for which a session is believed while the storage does not answer. */
+/** Time (ms) that a session is believed while the storage does not answer. */
 const BELIEVED_MS = 5 * 60_000;
 /** Maximum number of sessions that are remembered for that. */
 const MAX_REMEMBERED = 200;
@@ -200,7 +200,7 @@ ${
       ...{ name: "password", label: t("signIn.password"), type: "password" },
       ...{ autocomplete: "current-password", maxLength: MAX_PASSWORD, isRequired: true },
     })
-  }<p><button>${t("signIn.button")}</button></p>
+  }<p><button class="primary">${t("signIn.button")}</button></p>
 </form>`;
   const notices = problem === undefined ? [] : [markup`
     <div class="notice notice-bad" role="alert">

@@ -14,7 +14,7 @@ export const SILENCED_KINDS: readonly string[] = Object.keys(TEXTS).filter((key)
 const HOUR_MS = 60 * 60 * 1000;
 const DAY_MS = 24 * HOUR_MS;
 
-/** The times for which a silence can hold. */
+/** The times that a silence can hold. */
 const LASTS = {
   "30m": HOUR_MS / 2,
   ...{ "2h": 2 * HOUR_MS, "8h": 8 * HOUR_MS },

@@ -4,7 +4,7 @@ import { place, shortened } from "./cards.ts";
 import { type Html, markup } from "./html.ts";
 import type { PageContext } from "./page.ts";
 
-/** What happened at a time. */
+/** An event of the timeline. */
 interface Entry {
   /** In milliseconds since 1970. */
   readonly at: number;

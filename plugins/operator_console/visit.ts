@@ -1,11 +1,11 @@
-/** What the console knows of a request before it is answered. */
+/** The facts about a request before it is answered. */
 import type { Cookies } from "./cookies.ts";
 import { type Language, languageOf } from "./texts.ts";
 
 /** A request to the console. */
 export interface Visit {
   readonly request: Request;
-  /** What the server has passed besides the request. */
+  /** The arguments that the server has passed besides the request. */
   readonly platform: readonly unknown[];
   /** Path below `base`, such as `/portals`. */
   readonly path: string;

@@ -8,7 +8,7 @@ export type Command = readonly [method: string, params: object];
 /** A declared registration. */
 export type Declared<Key extends keyof Declaration = keyof Declaration> = Required<Declaration>[Key][number];
 
-/** How registrations of a kind are listed, identified, compared and changed. */
+/** Lists, identifies, compares and changes registrations of a kind. */
 export interface Kind<Key extends keyof Declaration = keyof Declaration> {
   readonly key: Key;
   /** Method that lists the registrations. */

@@ -4,7 +4,7 @@ import type { B24AddOnceOptions, B24Options } from "./options.ts";
 
 type Fields = Readonly<Record<string, unknown>>;
 
-/** How an entity is found again. */
+/** The filter that finds an entity again. */
 interface Findable {
   /** Field for the ID in another system. */
   readonly field: string;

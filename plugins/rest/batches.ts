@@ -129,7 +129,7 @@ async function runRequest(commands: readonly Command[], halt: boolean, sender: C
   // After a repeated request, linked commands would lack the results of those that are not repeated.
   const isRepeatable = !halt && commands.every(({ refersTo }) => refersTo.length === 0);
   let left = commands;
-  /** The refusal because of which the request is to be repeated. */
+  /** The refusal that makes the request be repeated. */
   let refused: B24Error | undefined;
   try {
     await sender.batch({

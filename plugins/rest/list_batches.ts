@@ -23,7 +23,7 @@ export interface List {
 /** Expected size of the answer to a batch, in bytes; less if answers may not be that large. */
 const BATCH_BYTES = 3 * 2 ** 20;
 
-/** What is known about a list while it is read. */
+/** The state of a list while it is read. */
 interface Progress {
   /** Maximum number of pages in a request. */
   limit: number;
@@ -101,7 +101,7 @@ async function nextPages<T>(list: List, last: ListPage<T>, progress: Progress): 
   return [endIfRepeated(page, last)];
 }
 
-/** Returns how many more pages there are, or `undefined` if Bitrix24 has not counted them, or has counted wrong. */
+/** Returns the number of further pages; `undefined` if Bitrix24 has not counted them, or has counted wrong. */
 function pagesLeft(
   { by }: Paging,
   { after, next }: ListPage<unknown>,

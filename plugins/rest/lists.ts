@@ -12,7 +12,7 @@ export interface B24Page<T> {
 /** Rows of a full page, in all of Bitrix24's REST API. */
 export const PAGE_ROWS = 50;
 
-/** How a list is read. */
+/** The way in which a list is read. */
 export interface Paging {
   /** Name of the ID in the method's filter and order; `"start"` pages by row numbers instead. */
   readonly by: string;

@@ -1,7 +1,7 @@
 /** Queues of requests: a few at a time for each portal, in their order, and no faster than the portal allows. */
 import { option, type OptionRules } from "../../mod.ts";
 
-/** How many requests a portal allows. */
+/** The number of requests that a portal allows. */
 export interface B24Rate {
   /** Requests at once after a pause. Minimum: 1. Bitrix24 allows 50, and 250 on Enterprise portals. */
   readonly burst: number;

@@ -61,7 +61,7 @@ export type StepKeys = (method: string, params: object) => Promise<string> | und
 
 /** Returns the function that derives the keys of calls from those of their steps. */
 export function createStepKeys(digest: PluginHost["digest"]): StepKeys {
-  /** How often each call was made, by the attempt at its step. */
+  /** The number of times that each call was made, by the attempt at its step. */
   const calls = new WeakMap<StepScope, Map<string, number>>();
   return (method, params) => {
     const step = currentStep();

@@ -27,7 +27,7 @@ function spanContextOf(traceparent: string | null | undefined): SpanContext | un
   return isSpanContextValid(span) ? span : undefined;
 }
 
-/** Where a span belongs: the context of its parent, and the spans that it is linked to. */
+/** The place of a span: the context of its parent, and the spans that it is linked to. */
 export interface Place {
   readonly parent: Context;
   readonly links: Link[];
@@ -47,7 +47,7 @@ export function placeHere(): Place {
 }
 
 /**
- * Returns the place of a request. Whoever sends it chooses its headers, and the span of a server that instruments itself may
+ * Returns the place of a request. Its sender chooses its headers, and the span of a server that instruments itself may
  * follow them: unless they are trusted, the request is a trace of its own, which is linked to them.
  */
 export function placeOfRequest({ headers }: Request, isTrusted: boolean): Place {

@@ -31,7 +31,7 @@ await assertVersion(app, PORTALS, "2.0.0");
 let sent = 0;
 
 answerCommands({
-  /** Has `count` events received and handled, each of which is another one. */
+  /** Has `count` different events received and handled. */
   deliver: async (count) => {
     await forEach(Number(count), 64, async () => {
       const n = sent++;

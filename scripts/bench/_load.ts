@@ -1,4 +1,4 @@
-/** Load over HTTP: requests on a number of connections, each of which sends the next one when the last is answered. */
+/** Load over HTTP: requests on a number of connections. Each sends the next one when the last is answered. */
 import { connect } from "node:net";
 
 /** A request: its body and the headers that depend on it. */

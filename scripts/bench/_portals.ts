@@ -44,7 +44,7 @@ export async function assertVersion(app: Pick<App, "portal">, count: number, ver
 export const INSTALLED = 1000;
 
 /**
- * Returns a function that makes events with nothing to do, each of which is another one: INSTALLED portals announce by
+ * Returns a function that makes events with nothing to do, each a different one: INSTALLED portals announce by
  * turns the version that they have.
  */
 export function emptyEvents(): () => string {

@@ -9,7 +9,7 @@ export interface TimeShare {
   readonly share: number;
 }
 
-/** What a process has done while it was profiled, without the time in which it was idle or profiled itself. */
+/** The work of a process while it was profiled, without the time in which it was idle or profiled itself. */
 export interface ProfileSummary {
   /** Sampled time (ms). */
   readonly ms: number;

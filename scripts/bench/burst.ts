@@ -32,7 +32,7 @@ interface Burst {
   readonly memory: number;
   /** Time (ms) within which 99 % of the events were answered. */
   readonly p99: number;
-  /** Longest time (ms) for which the event loop did nothing else. */
+  /** Longest time (ms) that the event loop did nothing else. */
   readonly maxPauseMs: number;
 }
 

@@ -27,7 +27,7 @@ const folder = mkdtempSync(join(process.argv[2] ?? tmpdir(), "file-commit-"));
 const storage = fileStorage({ path: join(folder, "storage.db") });
 const bare = new DatabaseSync(join(folder, "bare.db"));
 
-/** Returns the puts per second of concurrent writers, each of which awaits a put before the next. */
+/** Returns the puts per second of concurrent writers. Each writer awaits a put before the next. */
 async function rate(writers: number, put: (writer: number, n: number) => unknown): Promise<number> {
   let done = 0;
   const start = performance.now();

@@ -28,7 +28,7 @@ const CONCURRENCY = 64;
 
 const server = await startRedis("--appendonly", "no");
 
-/** What one contestant has taken for PORTALS upgrades. */
+/** The cost of one contestant for PORTALS upgrades. */
 interface Took {
   /** Portals per second. */
   readonly rate: number;

@@ -89,6 +89,14 @@ export const INTAKE: readonly Mutant[] = [
     ],
     ["an ordinary user starts an installation", ": isAdmin\n      ? await", ": isAdmin !== null\n      ? await"],
   ]),
+  ...mutantsOf("src/app/tickets.ts", ["tests/unit/intake/open_test.ts"], [
+    [
+      "the ticket of a page is valid for as long as it asks",
+      "if (isYoung || now - value.issuedAt > MAX_TICKET_MS) return;",
+      "if (isYoung) return;",
+    ],
+    ["two users share a ticket", "        accessToken.reveal(),\n", ""],
+  ]),
   ...mutantsOf("src/intake/verify_opening.ts", ["tests/unit/intake/open_test.ts"], [
     [
       "an opening of another portal's token is taken",

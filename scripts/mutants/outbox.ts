@@ -9,9 +9,36 @@ export const OUTBOX: readonly Mutant[] = [
       "{ put: key, value, ttlMs },",
     ],
     [
+      "a tick takes a message that is being stored out of the schedule",
+      "if (entryTime(due) <= clock() - ORPHANED_MS)",
+      "if (entryTime(due) <= clock())",
+    ],
+    [
       "another message replaces the one with its id that waits",
       "{ put: outboxMessageKey(plugin, id), value, ifVersion: null, ttlMs },",
       "{ put: outboxMessageKey(plugin, id), value, ttlMs },",
+    ],
+  ]),
+  ...mutantsOf("src/outbox/messages.ts", ["tests/unit/outbox/messages_test.ts"], [
+    [
+      "a message that another process has taken is deleted",
+      "[{ delete: key, ifVersion: version }, {",
+      "[{ delete: key }, {",
+    ],
+    [
+      "the dead letter of another process is replaced, and deleted",
+      "if ((await storage.get(messageKey))?.version !== version) return false;",
+      "await storage.get(messageKey);",
+    ],
+    [
+      "the dead letter that another process stores meanwhile is replaced, and deleted",
+      "{ put: key, value, ifVersion, ttlMs: DEAD_KEPT_MS }",
+      "{ put: key, value, ttlMs: DEAD_KEPT_MS }",
+    ],
+    [
+      "a message that another process takes meanwhile is a dead letter as well",
+      "if (isOwn) await storage.delete(",
+      "if (left === null && isOwn) await storage.delete(",
     ],
   ]),
   ...mutantsOf("src/outbox/delivery.ts", ["tests/unit/outbox/outbox_test.ts"], [

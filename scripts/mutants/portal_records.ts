@@ -20,6 +20,23 @@ export const PORTAL_RECORDS: readonly Mutant[] = [
       "return passedMs > Infinity * HELD_PART;",
     ],
   ]),
+  ...mutantsOf("src/portal/exclusive.ts", ["tests/unit/portal/exclusive_test.ts"], [
+    [
+      "a delivery that comes during an action of an operator waits for the next tick",
+      "if (latest !== inboxSequence || (",
+      "if ((",
+    ],
+    [
+      "a portal that is due during an action of an operator waits for the next tick",
+      "entryTime(due) <= clock() + leaseMs)) wake(memberId);",
+      "entryTime(due) <= 0)) wake(memberId);",
+    ],
+    [
+      "of two actions of operators at once, the second is refused",
+      "    await before;\n",
+      "",
+    ],
+  ]),
   ...mutantsOf("src/portal/held_record.ts", ["tests/unit/portal/lease_test.ts"], [
     [
       "staged changes are applied twice after a lost reply",

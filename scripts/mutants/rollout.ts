@@ -64,6 +64,40 @@ export const ROLLOUT: readonly Mutant[] = [
       ") return",
     ],
   ]),
+  ...mutantsOf("src/rollout/permits.ts", ["tests/unit/rollout/permits_test.ts"], [
+    [
+      "a portal is admitted although another process may have its slot",
+      " || permit.until <= time.monotonic()) return false;",
+      ") return false;",
+    ],
+    [
+      "a portal is admitted by an earlier lease",
+      "?.fencingToken === fencingToken,",
+      "?.fencingToken !== undefined,",
+    ],
+    [
+      "portals that another process works on count against the limit",
+      "fencingToken !== undefined || until > time.monotonic();",
+      "fencingToken !== undefined || until > 0;",
+    ],
+  ]),
+  ...mutantsOf("src/rollout/reclaim.ts", ["tests/unit/rollout/reclaim_test.ts"], [
+    [
+      "slots of a process whose clock was far ahead are kept",
+      " && until <= now + 2 * Math.max(leaseMs, LOOK_MS)) continue;",
+      ") continue;",
+    ],
+    [
+      "a slot that another process takes meanwhile is freed",
+      "if (breaker.slots[memberId]?.until !== until) return breaker;",
+      "",
+    ],
+    [
+      "the slot of a portal that is still at work is looked after at each tick",
+      "if (renewed.length === 0) continue;",
+      "if (renewed.length >= 0) continue;",
+    ],
+  ]),
   ...mutantsOf("src/rollout/membership.ts", ["tests/unit/rollout/membership_test.ts"], [
     [
       "a stage loses the portals of those before it",

@@ -115,7 +115,7 @@ export interface App<Ctx extends object = object> {
    * Sets the plugins up, and does nothing by itself: for command lines and scripts, whose `admin`, `check` and `plan` then
    * work with plugins. Every call returns the same promise, and `start` may follow.
    *
-   * An app that is only set up works on no portal, and notifies nobody of what it changes: started apps on the same storage
+   * An app that is only set up works on no portal, and does not notify observers of its changes: started apps on the same storage
    * do.
    *
    * @throws {TypeError} if two plugins conflict, or no plugin verifies events
@@ -156,7 +156,7 @@ export interface App<Ctx extends object = object> {
    */
   readonly tick: (options?: TickOptions) => Promise<TickReport>;
   /**
-   * Does the work that is due now, and resolves when none is due or running any more: of one portal, or of all. For tests and
+   * Does the work that is due now, and resolves when no more is due or running: of one portal, or of all. For tests and
    * scripts; it starts the app.
    *
    * Due now are events, retries, the ends of a `sleep` and checks whose time has come by the app's `clock`. What is planned
@@ -266,7 +266,7 @@ export interface App<Ctx extends object = object> {
   /**
    * Resolves to whether the app takes events now. `health()` of `./health` serves it to load balancers; never rejects.
    *
-   * Reads one entry of the storage, at most once in 5 seconds, and gives up after 2 seconds. It does not start the app.
+   * Reads one entry of the storage, at most once in 5 seconds, and fails after 2 seconds. It does not start the app.
    */
   readonly readiness: () => Promise<Readiness>;
   /**

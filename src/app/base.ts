@@ -1,4 +1,4 @@
-/** What all parts of an app use: its settings, its registry, its calls to Bitrix24 and its runtime. */
+/** The base of all parts of an app: its settings, its registry, its calls to Bitrix24 and its runtime. */
 import { createKnownCredentials } from "../credentials/known.ts";
 import { defined } from "../defined.ts";
 import type { AppRuntime } from "../plugin/runtime.ts";

@@ -20,7 +20,7 @@ export interface DiagnoseOptions {
   readonly oauthHosts: readonly string[];
   /** Address of the stand-in for Bitrix24, if the app has one. */
   readonly dev: string | undefined;
-  /** What the app warns of at its start. */
+  /** The warnings of the app's start. */
   readonly warnings: () => readonly StartupWarning[];
   readonly isRunning: () => boolean;
   readonly isInert: () => boolean;
@@ -31,7 +31,7 @@ export interface DiagnoseOptions {
   readonly environment?: RuntimeEnvironment;
 }
 
-/** Time (ms) for which a diagnosis is returned again: operators must not make the app flood hosts. */
+/** Time (ms) that a diagnosis is returned again: operators must not make the app flood hosts. */
 const REUSED_MS = 30_000;
 
 /** Timeout (ms) of each host and of the storage. */

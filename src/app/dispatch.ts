@@ -39,7 +39,7 @@ export function createDispatch(options: DispatchOptions): Dispatch {
   const { runtime, limits, acknowledge, verifier, worker, checks, lifecycle, requests, logFullInbox } = options;
   const { clock, time, log, tracer } = runtime;
 
-  /** Answers about events that observers know of: what becomes of them is reported by the verifier. */
+  /** Answers about events that observers know of: the verifier reports their outcome. */
   const reported = new WeakSet<Error>();
 
   async function accept(incoming: Incoming, platform: readonly unknown[]): Promise<void> {

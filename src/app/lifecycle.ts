@@ -77,7 +77,7 @@ export interface LifecycleOptions {
 /** Milliseconds that `close` waits for aborted work, and for the last changes of totals. */
 const ABORT_MS = 1000;
 
-/** Time (ms) for which other threads are looked for: they start together. In Deno, this keeps the process alive. */
+/** Time (ms) that other threads are looked for: they start together. In Deno, this keeps the process alive. */
 const FIND_THREADS_MS = 10_000;
 
 /** Warns if other threads of the process run the program, too. Returns a function that ends the search. */

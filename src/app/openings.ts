@@ -82,7 +82,7 @@ const ticketRule = option.required(
 
 const OPENING_RULES: OptionRules<OpeningOptions> = { retry: option.flag() };
 
-/** Minimum time (ms) between two retries of a portal from its page: whoever opens it could fill the audit log. */
+/** Minimum time (ms) between two retries of a portal from its page: a user who opens it often could fill the audit log. */
 const RETRY_INTERVAL_MS = 60_000;
 
 /** The parts of an app that openings use. */

@@ -28,7 +28,7 @@ export interface AppOptions {
    */
   readonly acknowledge?: "stored" | "handled";
   /**
-   * How VERSION becomes a semantic version: `coerced()`, `mapped()`, `deployed()`, or a scheme of your own.
+   * Turns VERSION into a semantic version: `coerced()`, `mapped()`, `deployed()`, or a scheme of your own.
    *
    * @default coerced()
    */
@@ -47,7 +47,7 @@ export interface AppOptions {
   readonly initialVersion?: string | ((event: UpdateEvent) => string | undefined);
   /** Limits of size and time. A limit that is left out has its default. */
   readonly limits?: Partial<Limits>;
-  /** How failed upgrades and handlers are retried; those with a policy of their own override it. */
+  /** Retries of failed upgrades and handlers, except those with a policy of their own. */
   readonly retry?: RetryPolicy;
   /**
    * Maximum number of portals that this process works on at a time. Others wait, in the storage. Portals that are new to the
@@ -94,7 +94,7 @@ export interface AppOptions {
    */
   readonly tickEveryMs?: number | false;
   /**
-   * How often the app asks Bitrix24 about portals, to find updates whose event was lost. `false`: only `app.check` asks.
+   * Questions to Bitrix24 about portals, to find updates whose event was lost. `false`: only `app.check` asks.
    * Needs `clientId`; silent portals also need `clientSecret`.
    *
    * @default { afterContactMs: 900000, silentPortalMs: 604800000 }
@@ -201,7 +201,7 @@ export interface Limits extends RequestLimits {
    */
   readonly leaseMs: number;
   /**
-   * Milliseconds for which the runs and step results of a portal are kept after the app is removed from it. Minimum: 1.
+   * Milliseconds that the runs and step results of a portal are kept after the app is removed from it. Minimum: 1.
    *
    * @default 2592000000 (30 days)
    */

@@ -12,7 +12,7 @@ export type Readiness =
   | { readonly isReady: true }
   | { readonly isReady: false; readonly reason: "not_started" | "closing" | "storage" };
 
-/** Time (ms) for which an answer of the storage counts. */
+/** Time (ms) that an answer of the storage counts. */
 const KNOWN_MS = 5000;
 
 /** Time (ms) that the storage may take to answer. */

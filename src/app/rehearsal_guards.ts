@@ -1,4 +1,4 @@
-/** What keeps a rehearsal from effects: the app's storage refuses writes, and its `fetch` refuses requests. */
+/** Guards that keep a rehearsal from effects: the app's storage refuses writes, and its `fetch` refuses requests. */
 import type { PortalCredentialsProvider } from "../credentials/contract.ts";
 import { NotRehearsedError } from "../errors.ts";
 import { runningRehearsal } from "../plugin/rehearsal.ts";

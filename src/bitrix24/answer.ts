@@ -1,4 +1,4 @@
-/** Reads the answers of portals and OAuth hosts, any of which may be hostile. */
+/** Reads the answers of portals and OAuth hosts. Each of them may be hostile. */
 import { createKeyedMutex } from "../async/keyed_mutex.ts";
 import { delay, systemTime } from "../async/time.ts";
 import { checkOptions, option, type OptionRules } from "../check_options.ts";

@@ -31,7 +31,7 @@ export class B24Error extends OnAppUpdateError {
   readonly status: number;
   /** The REST method that was called, such as `crm.deal.list`. */
   readonly method: string;
-  /** The need of the portal that keeps another attempt from succeeding; absent if there is none. */
+  /** The need of the portal that keeps another attempt from succeeding; absent if nothing does. */
   readonly blockedOn?: BlockedReason;
   /** Another attempt cannot succeed, or makes it worse. */
   readonly isFinal: boolean;

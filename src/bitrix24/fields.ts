@@ -2,7 +2,7 @@
 import { InputError, type InputIssue } from "../errors.ts";
 import { isTree } from "./tree.ts";
 
-/** What a value has to be. */
+/** The requirement on a value. */
 export interface Field<T> {
   /** Completes "wanted …" in an error. */
   readonly wanted: string;

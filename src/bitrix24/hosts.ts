@@ -98,7 +98,7 @@ function assertPublicName(host: string, refuse: Refuse): void {
 
 type Refuse = (why: string, options?: { readonly blockedOn: "configuration" }) => AddressError;
 
-/** How an operator allows a host that is not allowed by itself. */
+/** The hint of errors about hosts that are not allowed. */
 export const ALLOW = "list the host in extraPortalHosts to allow it, if it is your customer's";
 
 /** Returns the host of an address, quoted. The rest of an address may contain a secret. */

@@ -1,7 +1,7 @@
 /** REST methods: which ones only read, and what a rehearsal answers to the others. Judged by their names. */
 
 /** Prefix of the methods of REST 3.0, which are at `/rest/api/`. */
-export const V3_PREFIX = "api/";
+const V3_PREFIX = "api/";
 
 const READ = /(^|\.)(get|list|fields|getlist|getfields|current|info|profile|time|scope|methods|events)$/;
 

@@ -75,7 +75,7 @@ export const AUTH_KEYS: ReadonlySet<string> = new Set([...Object.keys(authFields
 /** Known keys at the top level; all others are extra. */
 export const TOP_KEYS: ReadonlySet<string> = new Set(["event", "event_handler_id", "data", "ts", "auth"]);
 
-/** How events of one name are checked and read. */
+/** Checks and reads events of one name. */
 export interface EventKind {
   readonly schema: Field<CheckedEvent>;
   readonly keys: ReadonlySet<string>;
@@ -179,7 +179,7 @@ function secretOf(token: string | undefined): Secret | undefined {
   return token === undefined || token === "" ? undefined : new Secret(token);
 }
 
-/** Maximum number of scopes of a portal or a token, all of which are stored. Bitrix24 has about 60. */
+/** Maximum number of scopes of a portal or a token. All are stored. Bitrix24 has about 60. */
 export const MAX_SCOPES = 200;
 
 /** Returns the scopes in a string: Bitrix24 separates them by commas, and some of its documentation by spaces. */

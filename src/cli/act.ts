@@ -1,4 +1,4 @@
-/** What commands have in common that change something: the operator, the reason, and the question before they act. */
+/** The common parts of commands that change something: the operator, the reason, and the question before they act. */
 import type { Invocation, OptionSpec } from "./command.ts";
 import { CONNECT_OPTIONS, type ConnectOptions, withClient } from "./connect.ts";
 import { badAnswer, type ExitCode, usageError } from "./exit.ts";

@@ -24,7 +24,7 @@ import { safe, safeStyled, toJson } from "./text.ts";
 import type { Terminal } from "./terminal.ts";
 
 /** The headings of `onappupdate --help`, in this order. */
-export const GROUPS = ["Try an app:", "See:", "Act:", "Set up:"] as const;
+const GROUPS = ["Try an app:", "See:", "Act:", "Set up:"] as const;
 
 /** An argument of a command. */
 export interface ArgumentSpec {
@@ -48,7 +48,7 @@ export interface OptionSpec {
   readonly isRepeatable?: true;
 }
 
-/** What a command gets when it runs. */
+/** The input of a command. */
 export interface Invocation<Options extends object> {
   /** The arguments, as they were typed; absent ones at the end are missing. */
   readonly args: readonly string[];

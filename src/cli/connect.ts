@@ -98,7 +98,7 @@ async function readToken({ tokenFile }: ConnectOptions, terminal: Terminal): Pro
   if (token === "") {
     throw usageError(
       "wanted a token for --url: in ONAPPUPDATE_TOKEN, or in a file that --token-file names\n" +
-        "Whoever runs the app can make one: onappupdate token NAME --role operate",
+        "An operator of the app can make one: onappupdate token NAME --role operate",
     );
   }
   if (!/^[\x21-\x7e]{1,512}$/.test(token)) throw usageError(`${source} has no token: wanted one line without spaces`);

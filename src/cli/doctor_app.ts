@@ -1,4 +1,4 @@
-/** What `onappupdate doctor` finds by the operator API: portals, schedule, verification, messages, operators. */
+/** Findings of `onappupdate doctor` by the operator API: portals, schedule, verification, messages, operators. */
 import type { Pause, RegisteredUpgrade } from "../plugin/admin_reports.ts";
 import type { AuditEntry, UnverifiedEvents } from "../plugin/admin_pages.ts";
 import type { Finding } from "../plugin/diagnosis.ts";
@@ -14,7 +14,7 @@ import { counted, duration, time } from "./text.ts";
 /** Portals, events and messages that are looked at of each list. */
 const MAX_ITEMS = 1000;
 
-/** Lateness (ms) of work that means that nobody does it: ticks are at most a minute apart. */
+/** Lateness (ms) that means that no process does the work: ticks are at most a minute apart. */
 const LATE_MS = 5 * 60_000;
 
 interface List<Item> {

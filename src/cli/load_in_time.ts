@@ -2,7 +2,7 @@
 import { setTimeout } from "node:timers/promises";
 import { unreachable } from "./exit.ts";
 
-/** Time (ms) for which a module may load: `await client.connect()` of some clients tries for ever. */
+/** Time (ms) that a module may load: `await client.connect()` of some clients tries for ever. */
 const LOAD_TIMEOUT_MS = 30_000;
 
 /**

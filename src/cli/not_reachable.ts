@@ -49,7 +49,7 @@ export function isNotReachable(error: unknown): boolean {
   return false;
 }
 
-/** What to do about it. */
+/** The hint for a storage or an app that cannot be reached. */
 export const NOT_REACHABLE_HINT =
   "Is its storage running, and can it be reached from here? The app takes its address from the environment: on Node, " +
   "--env-file=.env sets it; with --url, the app itself is asked";

@@ -12,7 +12,7 @@ export interface OperatorClient {
   readonly name: string;
   /** The app is in this process: it is not started, so that started ones carry out what is stored. */
   readonly isLocal: boolean;
-  /** Nobody has said who acts: nothing may be changed. */
+  /** The operator is not named: nothing may be changed. */
   readonly isAnonymous: boolean;
   readonly get: <T>(path: string, query?: Query) => Promise<T>;
   readonly post: <T>(path: string, body?: object) => Promise<T>;
@@ -164,7 +164,7 @@ function answerOf(
   }
   if (status === 401) {
     throw badAnswer(
-      `${name} refuses the token: ${error.message}\nWhoever runs the app can make one: onappupdate token`,
+      `${name} refuses the token: ${error.message}\nAn operator of the app can make one: onappupdate token`,
     );
   }
   const lines = [error.message, ...(error.portals ?? []).map(described), ...hintsOf(error.code, isLocal)];

@@ -1,4 +1,4 @@
-/** How portals look in tables. */
+/** Portals in tables. */
 import type { Portal } from "../portal/portal.ts";
 import type { PortalCount } from "../portal/totals.ts";
 import type { Cell, Style } from "./text.ts";

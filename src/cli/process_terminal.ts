@@ -12,7 +12,7 @@ import { loadModule } from "./load_module.ts";
 import { progressBar } from "./progress.ts";
 import type { Output, Terminal } from "./terminal.ts";
 
-/** What Deno asks permission for before it says who the user is. */
+/** The permissions that Deno asks for before it reports who the user is. */
 const USER_KINDS = ["uid", "gid", "userInfo"] as const;
 
 type UserKind = typeof USER_KINDS[number];

@@ -1,4 +1,4 @@
-/** How fast portals become current, as seen while it is watched. */
+/** The rate at which portals become current, while it is watched. */
 import type { PortalState } from "../portal/portal.ts";
 
 /** The rate of a rollout. */

@@ -1,4 +1,4 @@
-/** What the command line says about an error, and the exit code that it means. */
+/** The message of the command line about an error, and its exit code. */
 import { InputError, OnAppUpdateError } from "../errors.ts";
 import { redact } from "../redact.ts";
 import { EXIT, type ExitCode, ExitError } from "./exit.ts";

@@ -1,4 +1,4 @@
-/** How a rollout looks on a screen. */
+/** A rollout on a screen. */
 import type {
   RolloutBreaker,
   RolloutFailure,

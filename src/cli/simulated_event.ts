@@ -17,7 +17,7 @@ export const EVENT_NAMES: Readonly<Record<Exclude<Kind, "open">, string>> = {
   ready: "ONAPPUSERREADY",
 };
 
-/** What can be forged. */
+/** Parts that can be forged. */
 export const FORGERIES = ["token", "member", "endpoint", "domain"] as const;
 
 /** The part of a request that is forged. */
@@ -140,7 +140,7 @@ const FORGED: Readonly<Record<Forgery, (kind: Kind) => Readonly<Record<string, s
   domain: (kind) => ({ [kind === "open" ? "query.DOMAIN" : "auth.domain"]: ATTACKER }),
 };
 
-/** Returns fields of which a part is forged. */
+/** Returns the fields with a forged part. */
 export function forged(kind: Kind, forgery: Forgery, fields: Fields): Fields {
   return new Map([...fields, ...Object.entries(FORGED[forgery](kind))]);
 }

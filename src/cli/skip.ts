@@ -8,7 +8,7 @@ import { SKIP_FILTER_OPTIONS } from "./portal_filter.ts";
 export const skip = defineCommand<PortalActOptions>({
   usage: "skip",
   summary: "mark a due upgrade as done without running it",
-  description: "ONAPPINSTALL as the upgrade marks the handlers of the installation as done, for which upgrades wait.",
+  description: "ONAPPINSTALL as the upgrade marks the handlers of the installation as done; upgrades wait for them.",
   group: "Act:",
   arguments: [PORTAL_ARGUMENT],
   options: [

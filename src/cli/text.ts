@@ -100,7 +100,7 @@ function columnsThatFit(widths: readonly number[], columns: number): number {
 }
 
 /** Returns the number of characters that people see, near enough for tables. */
-export function width(text: string): number {
+function width(text: string): number {
   return [...text].length;
 }
 

@@ -13,7 +13,7 @@ export const token = defineCommand<TokenOptions>({
   summary: "make a token for the operator API",
   description: "Prints a random token, once, and the entry for the option `tokens` of " +
     "operatorApi(), which contains only a digest of it. The token goes into the " +
-    "variable ONAPPUPDATE_TOKEN or the file of --token-file of whoever uses it.",
+    "variable ONAPPUPDATE_TOKEN or the file of --token-file of the user of the token.",
   group: "Set up:",
   arguments: [{ usage: "<name>", description: "who uses it; the audit log shows this name" }],
   options: [{ flags: "--role <role>", description: "what it allows", choices: ["read", "operate"] }],

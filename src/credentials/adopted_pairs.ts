@@ -35,7 +35,7 @@ export type PairProblem =
   | "not_installed"
   | "payment";
 
-/** What Bitrix24 says about a pair: whose it is, or why it cannot be used. */
+/** Bitrix24's answer about a pair: whose it is, or why it cannot be used. */
 export type PairAnswer =
   | { readonly tokens: StoredTokens; readonly info: AppInfo }
   | { readonly problem: PairProblem; readonly message: string };

@@ -31,7 +31,7 @@ const MAX_AGE_MS = 60_000;
 /** Maximum number of portals. The one whose credentials were kept first is forgotten for another. */
 const MAX_PORTALS = 10_000;
 
-/** What is known about a portal. */
+/** The known facts about a portal. */
 interface Kept {
   readonly credentials: PortalCredentials;
   /** The parts of the record and the tokens that the credentials were selected by. */

@@ -27,7 +27,7 @@ export interface TokenVerifier {
   readonly appInfo: (access: RecordAccess, tokens: StoredTokens, signal?: AbortSignal) => Promise<AppInfo | undefined>;
 }
 
-/** Milliseconds for which a portal that did not answer `profile` is not asked again, and the maximum number of these. */
+/** Milliseconds that a portal that did not answer `profile` is not asked again, and the maximum number of these. */
 const UNANSWERED_MS = 60_000;
 const MAX_UNANSWERED = 1000;
 

@@ -42,11 +42,11 @@ export interface TokenAnswer {
  */
 export type TokenAnswers = (opening: OpeningRequest, portal: OpenedPortal) => Promise<TokenAnswer>;
 
-/** Milliseconds for which an answer is taken as current; shorter until the installation is finished. */
+/** Milliseconds that an answer is taken as current; shorter until the installation is finished. */
 export const CURRENT_MS = 60_000;
 const CURRENT_IN_INSTALLER_MS = 1000;
 
-/** Milliseconds for which a refused token is remembered. */
+/** Milliseconds that a refused token is remembered. */
 const REFUSED_MS = 10 * 60_000;
 
 /** Maximum number of tokens whose answers are remembered. */

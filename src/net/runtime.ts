@@ -185,7 +185,7 @@ export function hasherOf(runtime: Runtime = globalThis as Runtime): (text: strin
   };
 }
 
-/** Data that follows asynchronous calls, also those that nobody awaits. */
+/** Data that follows asynchronous calls, also those that are not awaited. */
 export interface AsyncContext<T> {
   readonly run: <R>(store: T, work: () => R) => R;
   readonly getStore: () => T | undefined;

@@ -1,4 +1,4 @@
-/** Delivers the messages of the outbox: which are due, how many at a time, and what becomes of those that fail. */
+/** Delivers the messages of the outbox: those that are due, a limited number at a time. Retries or drops those that fail. */
 import { withTimeout } from "../async/with_timeout.ts";
 import { defined } from "../defined.ts";
 import { NonRetriableError } from "../errors.ts";

@@ -1,6 +1,6 @@
 /**
  * The stored messages of the outbox. A message is one entry, and its place in the schedule another one, which the message names:
- * whoever delivers a message moves it in the schedule first, by compare-and-set, so that nobody else finds it meanwhile.
+ * the process that delivers a message moves it in the schedule first, by compare-and-set, so that no other finds it meanwhile.
  *
  * Each function is one ordered write, the new place first. A crash in the middle leaves a place that no message names.
  */
@@ -54,7 +54,7 @@ export interface TakenMessage extends MessageName {
 
 const DAY_MS = 24 * 60 * 60 * 1000;
 
-/** Milliseconds for which messages and dead letters are kept. */
+/** Milliseconds that messages and dead letters are kept. */
 export const KEPT_MS = 7 * DAY_MS;
 const DEAD_KEPT_MS = 30 * DAY_MS;
 
@@ -157,24 +157,28 @@ export async function buryMessage(
   taken: TakenMessage,
   { error, deadAt }: { readonly error: string; readonly deadAt: number },
 ): Promise<boolean> {
-  const { plugin, id, entry: { value: { due: _, ...message } } } = taken;
+  const { plugin, id, entry: { key: messageKey, version, value: { due: _, ...message } } } = taken;
   const value: StoredMessage = { ...message, error, deadAt, expiresAt: deadAt + DEAD_KEPT_MS };
   const key = deadLetterKey(plugin, id);
-  const letter: WriteOperation = { put: key, value, ttlMs: DEAD_KEPT_MS };
+  // In this order: another process stores its letter before it deletes the message, and the letter must not be replaced.
+  const ifVersion = (await storage.get(key))?.version ?? null;
+  if ((await storage.get(messageKey))?.version !== version) return false;
+  const letter: WriteOperation = { put: key, value, ifVersion, ttlMs: DEAD_KEPT_MS };
   if ((await writeInOrder(storage, [letter, ...removal(taken)])).ok) return true;
   // Another process has the message, or an operator has erased what it says: this letter may be stored, and says it still.
   const left = await storage.get<StoredMessage>(key);
-  if (left !== null && left.value.deadAt === deadAt) await storage.delete(key, { ifVersion: left.version });
+  const isOwn = left?.value.deadAt === deadAt && left.value.attempts === value.attempts;
+  if (isOwn) await storage.delete(key, { ifVersion: left.version });
   return false;
 }
 
-/** Deletes a message or a dead letter, whoever has it. Resolves to whether it was still the same. */
+/** Deletes a message or a dead letter, also if another process has it. Resolves to whether it was still the same. */
 export async function deleteStored(storage: Storage, { key, value, version }: Entry<StoredMessage>): Promise<boolean> {
   if (value.due === undefined) return (await storage.delete(key, { ifVersion: version })).ok;
   return await deleteMessage(storage, { ...nameOf(key), entry: { key, value, version } });
 }
 
-/** Replaces a message or a dead letter, whoever has it. Resolves to whether it was still the same. */
+/** Replaces a message or a dead letter, also if another process has it. Resolves to whether it was still the same. */
 export async function replaceStored(
   storage: Storage,
   { key, version }: Entry<StoredMessage>,
@@ -191,7 +195,7 @@ export function nameOf(key: Key): MessageName {
   return { plugin, id };
 }
 
-/** Returns the TTL of a message: a day more than it is kept, in case that no process has its plugin any more. */
+/** Returns the TTL of a message: a day more than it is kept, in case that no process has its plugin. */
 function ttlOf({ expiresAt }: StoredMessage, now: number): number {
   return Math.max(0, expiresAt - now) + DAY_MS;
 }

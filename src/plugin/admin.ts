@@ -48,7 +48,7 @@ export interface Admin {
   /**
    * Marks a due upgrade as done without running it, and continues with the next one. If the upgrade is running, it goes on to
    * its end, and whether it succeeds no longer matters. `"ONAPPINSTALL"`: marks the handlers of the portal's first
-   * ONAPPINSTALL as done, for which its upgrades wait.
+   * ONAPPINSTALL as done. Its upgrades wait for them.
    *
    * Resolves as `retry` does.
    *
@@ -184,7 +184,7 @@ export interface Admin {
    */
   readonly counts: () => Promise<readonly PortalCount[]>;
   /**
-   * Lists the causes for which portals are parked, blocked or tried again, with the number of portals and an example, the most
+   * Lists the causes why portals are parked, blocked or tried again, with the number of portals and an example, the most
    * frequent first. Reads kept totals as `counts` does, and one portal a group, whatever the number of portals.
    *
    * @throws {TypeError} if an option is unknown or invalid

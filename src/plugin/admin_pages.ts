@@ -287,7 +287,7 @@ export interface Batch extends NewBatch {
   /** Number of portals on which the action was done. */
   readonly done: number;
   /**
-   * Number of portals for which the action was refused, such as `skip` of an upgrade that is not due, or failed, and of those
+   * Number of portals whose action was refused, such as `skip` of an upgrade that is not due, or failed, and of those
    * whose records newer code wrote.
    */
   readonly refused: number;

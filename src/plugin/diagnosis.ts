@@ -1,14 +1,14 @@
-/** What an app finds out about its process and its machine, as operators see it. */
+/** The diagnosis of an app's process and machine, as operators see it. */
 
 /** One finding, and what to do about it. */
 export interface Finding {
   /** `"ok"`: as it should be. `"warning"`: it may be meant. `"problem"`: something does not work, or will not. */
   readonly level: "ok" | "warning" | "problem";
-  /** What it is about, such as `clock` or `host oauth.bitrix24.tech`. */
+  /** Its subject, such as `clock` or `host oauth.bitrix24.tech`. */
   readonly about: string;
-  /** What was seen, without secrets. */
+  /** The observation, without secrets. */
   readonly message: string;
-  /** What to do; absent if there is nothing to do. */
+  /** The remedy; absent if there is nothing to do. */
   readonly todo?: string;
 }
 

@@ -250,9 +250,9 @@ export interface Observers {
     report: {
       readonly handled: number;
       readonly failed: number;
-      /** How late the tick has begun the work that was due first, in milliseconds; 0 if no work was due. */
+      /** Delay of the work that was due first when the tick began it, in milliseconds; 0 if no work was due. */
       readonly lagMs: number;
-      /** How many more questions about unverified events this process may ask in the current minute. */
+      /** Number of questions about unverified events that this process may still ask in the current minute. */
       readonly verificationsLeft: number;
     },
   ) => void | Promise<void>;

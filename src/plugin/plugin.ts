@@ -55,7 +55,7 @@ export interface Plugin<Needs extends object = object, Adds extends object = obj
    * @default "handle"
    */
   readonly phase?: "verify" | "handle";
-  /** How events are verified that wait for it. Only in phase `verify`; the first plugin that has it counts. */
+  /** The policy by which waiting events are verified. Only in phase `verify`; the first plugin that has it counts. */
   readonly verificationPolicy?: VerificationPolicy;
   /** Called once, before the first event. If it throws, the app does not start. */
   readonly setup?: (host: PluginHost) => void | Promise<void>;

@@ -32,7 +32,7 @@ export interface RehearsalScope {
 /** A rehearsal, as the core sees it. */
 export interface RunningRehearsal {
   readonly scope: RehearsalScope;
-  /** Those of the portal, which store nothing but refreshed token pairs. */
+  /** The credentials of the portal. They store nothing but refreshed token pairs. */
   readonly credentials: PortalCredentialsProvider;
   /** Answers a request to the portal. Reads that are not recorded are sent by `send`. */
   readonly portalFetch: (send: typeof fetch, ...request: Parameters<typeof fetch>) => Promise<Response>;

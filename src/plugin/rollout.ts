@@ -73,7 +73,7 @@ export type RolloutStage =
    */
   | { readonly portals: number; readonly forMs?: number }
   /**
-   * This part of all portals, by the hash of target and `member_id`. 0 to 100. `forMs`: milliseconds for which the stage lasts
+   * This part of all portals, by the hash of target and `member_id`. 0 to 100. `forMs`: milliseconds that the stage lasts
    * once its portals are done; without it, the next stage waits for `app.admin.rollout.promote`. Minimum: 0.
    */
   | { readonly percent: number; readonly forMs?: number };
@@ -128,7 +128,7 @@ export interface RolloutStageStatus {
   readonly portals?: number;
   /** Part of the portals, if the stage is one of `percent`. */
   readonly percent?: number;
-  /** Milliseconds for which the stage lasts once its portals are done; absent if it waits for `promote`. */
+  /** Milliseconds that the stage lasts once its portals are done; absent if it waits for `promote`. */
   readonly forMs?: number;
   /** Whether the stage is over, the present one, or to come. */
   readonly state: "over" | "present" | "later";
@@ -164,7 +164,7 @@ export interface RolloutBreaker {
   readonly trippedAt?: number;
 }
 
-/** What a rollout waits for. Times in milliseconds since 1970. */
+/** The condition that a rollout waits for. Times are in milliseconds since 1970. */
 export type RolloutWait =
   /** An operator has paused it: `resume`. */
   | { readonly on: "resume"; readonly by: string; readonly reason: string; readonly since: number }
@@ -197,10 +197,10 @@ export interface RolloutStatus {
   readonly stageSince: number;
   /** The options that hold. */
   readonly options: Required<Omit<RolloutOptions, "window" | "appliesTo">> & Pick<RolloutOptions, "window">;
-  /** What it waits for; absent if it is over. One that is finished waits only after failures, or a pause. */
+  /** The condition that it waits for; absent if it is over. A finished rollout waits only after failures, or a pause. */
   readonly waitsFor?: RolloutWait;
   /**
-   * Numbers of portals: on the target, on their way to it, and below it, for which the rollout has not come. From kept totals,
+   * Numbers of portals: on the target, on their way to it, and below it, not reached by the rollout. From kept totals,
    * which may be a second late.
    */
   readonly counts: {

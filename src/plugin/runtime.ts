@@ -28,7 +28,7 @@ export interface EventHandler {
   readonly timeoutMs: number;
 }
 
-/** The time for which a worker processes a portal before others get their turn. */
+/** The time that a worker processes a portal before others get their turn. */
 export interface Turn {
   /** Returns whether the turn is over because other portals wait: the caller then suspends its run. */
   readonly yields: () => boolean;
@@ -102,7 +102,7 @@ export interface AppRuntime {
   readonly leaseMs: number;
   /** The policy of upgrades and handlers that have none of their own. */
   readonly retry: RetryPolicy;
-  /** Milliseconds for which runs and results are kept after a removal. */
+  /** Milliseconds that runs and results are kept after a removal. */
   readonly retentionMs: number;
   /** The app has a client secret, so tokens that have expired can be refreshed. */
   readonly canRefresh: boolean;
@@ -156,7 +156,7 @@ export function notify<Name extends keyof Observers>(
   }
 }
 
-/** Milliseconds for which the report of a change waits for an observer. */
+/** Milliseconds that the report of a change waits for an observer. */
 const OBSERVER_MS = 10_000;
 
 /** Number of times that an observer is called if the storage fails, such as that of `host.outbox`, and the pause (ms) between. */

@@ -24,7 +24,7 @@ export type TracedWork =
     readonly memberId: string;
     /** Bitrix24 has not been asked about the claims before. */
     readonly isFirst: boolean;
-    /** The context of the request whose claim is asked about; absent if there is none. */
+    /** The context of the request whose claim is asked about; absent if the request had none. */
     readonly trace?: string;
   }
   /** The work that an event causes: upgrades and handlers. */
@@ -37,7 +37,7 @@ export type TracedWork =
     readonly receivedAt: number;
     /** No earlier attempt has begun, as far as the portal's record says. */
     readonly isFirst: boolean;
-    /** The context of the request; absent if there is none, or it had none. */
+    /** The context of the request; absent without a request, or if it had none. */
     readonly trace?: string;
   }
   /** A portal runs the upgrades that are due. */
@@ -78,7 +78,7 @@ export type TracedWork =
   | { readonly kind: "refresh" };
 
 /**
- * What became of a piece of work. A verification: `verified`, `refused`, `postponed` or `budget_spent`. A delivery: `handled`,
+ * The outcome of a piece of work. A verification: `verified`, `refused`, `postponed` or `budget_spent`. A delivery: `handled`,
  * `skipped`, `outdated`, `failed`, `suspended` or `interrupted`. All others: `finished`, `failed`, `suspended` or `interrupted`.
  *
  * `suspended`: it goes on later, which is no failure. `interrupted`: the app closes, or another process has taken over.
@@ -97,13 +97,13 @@ export type WorkOutcome =
   | "suspended"
   | "interrupted";
 
-/** How a piece of work has ended. */
+/** The end of a piece of work. */
 export interface WorkEnd {
   /** Absent for a request and a call. */
   readonly outcome?: WorkOutcome;
   /** The HTTP status of a request or a call. */
   readonly status?: number;
-  /** What was thrown, with tokens redacted. */
+  /** The thrown error, with tokens redacted. */
   readonly error?: Error;
 }
 

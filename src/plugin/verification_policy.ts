@@ -1,10 +1,10 @@
-/** How events are verified that wait for it: a policy that a plugin of phase `verify` brings. */
+/** The policy by which waiting events are verified. A plugin of phase `verify` brings it. */
 import { option, type OptionRules } from "../check_options.ts";
 import { defined } from "../defined.ts";
 import { bytesOf, isIn, rangeOf } from "../net/ip_range.ts";
 import { DEFAULT_BOUNDS, type UnverifiedBounds } from "../portal/unverified_bounds.ts";
 
-/** How often an app verifies stored events, in one process. Events with the stored `application_token` need no budget. */
+/** Limits of the verification of stored events, in one process. Events with the stored `application_token` need no budget. */
 export interface VerificationBudget {
   /**
    * Verifications in a minute, for all portals together. Half of them are reserved for stored portals. Each OAuth host
@@ -21,11 +21,11 @@ export interface VerificationBudget {
   readonly perPortal: number;
 }
 
-/** How events are verified that wait for it. */
+/** The policy by which waiting events are verified. */
 export interface VerificationPolicy {
-  /** How often the app asks Bitrix24 about events that wait. */
+  /** Limits of the questions to Bitrix24 about waiting events. */
   readonly budget?: Partial<VerificationBudget>;
-  /** How many events may wait. */
+  /** Limits of the number of waiting events. */
   readonly bounds?: Partial<UnverifiedBounds>;
   /**
    * Addresses that Bitrix24 sends events from: IPv4 and IPv6 addresses, and ranges such as `"192.0.2.0/24"`. Events from

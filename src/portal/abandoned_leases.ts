@@ -2,8 +2,8 @@
 import type { Storage } from "../storage/storage.ts";
 
 /**
- * Owners of leases that ended in this process without a release, because the storage failed. Nobody works under them
- * any more, so this process need not wait until they expire.
+ * Owners of leases that ended in this process without a release, because the storage failed. No work runs
+ * under them, so this process need not wait until they expire.
  */
 const abandonedByStorage = new WeakMap<Storage, Set<string>>();
 

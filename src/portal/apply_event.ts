@@ -95,7 +95,7 @@ export async function storeEvent(
 }
 
 /**
- * Returns whether an opening has started the installation or update of which Bitrix24 sends the event now. The event of a
+ * Returns whether an opening has started the installation or update whose event Bitrix24 sends now. The event of a
  * new installation, whose removal was missed, has another application token.
  */
 export function isStartedByOpening(

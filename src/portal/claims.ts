@@ -93,7 +93,7 @@ const UNANSWERED_MAX_MS = 10 * MINUTE_MS;
 /** Milliseconds after which a payment claim is dropped if there is no answer. A portal in a private network has none. */
 const PAYMENT_MS = DAY_MS;
 
-/** Milliseconds for which a dropped claim is remembered, and a dropped removal can still be confirmed. */
+/** Milliseconds that a dropped claim is remembered, and a dropped removal can still be confirmed. */
 const DROPPED_MS = 90 * DAY_MS;
 
 /** Returns the claim after the event that makes it, or joins it. `canAsk`: there is a token to ask with. */
@@ -219,7 +219,7 @@ export function askNow(claims: Claims, now: number, { all = false } = {}): Claim
   });
 }
 
-/** Returns the claims after `change`; `claims` itself if none changes. A claim for which it returns `undefined` is removed. */
+/** Returns the claims after `change`; `claims` itself if none changes. If it returns `undefined`, the claim is removed. */
 export function mapClaims(claims: Claims, change: (kind: ClaimKind, claim: Claim) => Claim | undefined): Claims {
   let next = claims;
   for (const [kind, claim] of Object.entries(claims) as [ClaimKind, Claim][]) {

@@ -26,7 +26,7 @@ const SNAPSHOT_FORMAT = 1;
 const HOUR_MS = 60 * 60 * 1000;
 const DAY_MS = 24 * HOUR_MS;
 
-/** Time (ms) between two snapshots, and the time for which they are kept. */
+/** Time (ms) between two snapshots, and the time that they are kept. */
 const INTERVALS: Readonly<Record<SnapshotInterval, { readonly ms: number; readonly ttlMs: number }>> = {
   hour: { ms: HOUR_MS, ttlMs: 90 * DAY_MS },
   day: { ms: DAY_MS, ttlMs: 730 * DAY_MS },

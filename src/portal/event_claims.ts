@@ -1,4 +1,4 @@
-/** The claims that events make: how they change a portal's record, and what becomes of an event whose claim is open. */
+/** The claims that events make: their changes of a portal's record, and the treatment of an event whose claim is open. */
 import type { B24Event } from "../bitrix24/events.ts";
 import { defined } from "../defined.ts";
 import { compareVersions, refines } from "../version.ts";
@@ -135,7 +135,7 @@ export function withConfirmedTarget(record: PortalRecord): PortalRecord {
 }
 
 /**
- * Returns what becomes of an event by its claim. `work`: its work is done in the ordinary way, because it claims nothing
+ * Returns the treatment of an event by its claim. `work`: its work is done in the ordinary way, because it claims nothing
  * or Bitrix24 has confirmed it. `wait`: Bitrix24 is asked first. `drop`: it was never confirmed, so its handlers do not run.
  */
 export function claimState(record: PortalRecord, event: B24Event, facts: EventFacts): "work" | "wait" | "drop" {

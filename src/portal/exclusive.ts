@@ -11,7 +11,7 @@ export interface PortalLeaseOptions extends LeaseOptions {
 
 /**
  * Runs `run` under the lease of a portal, then releases the lease. Resolves to `undefined`, without running anything, if
- * there is no such portal or another process holds its lease.
+ * there is no such portal or another process holds its lease. Calls of one process run one after the other.
  */
 export async function withPortalLease<T>(
   options: PortalLeaseOptions,
@@ -19,10 +19,11 @@ export async function withPortalLease<T>(
   run: (lease: PortalLease) => Promise<T>,
 ): Promise<{ readonly result: T } | undefined> {
   const running = runningOn(options.storage);
-  await running.get(memberId);
+  const before = running.get(memberId);
   const finished = Promise.withResolvers<void>();
   running.set(memberId, finished.promise);
   try {
+    await before;
     const lease = await acquireLease(options, memberId);
     if (lease === undefined) return undefined;
     const { inboxSequence } = lease.record();

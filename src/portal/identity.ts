@@ -53,7 +53,7 @@ function withPair(record: PortalRecord, next: StoredTokens): PortalRecord {
   return tokens === record.tokens ? record : { ...record, ...defined({ tokens }) };
 }
 
-/** Milliseconds for which an access token is valid, whatever its event says. */
+/** Milliseconds that an access token is valid, whatever its event says. */
 const TOKEN_MS = 60 * 60 * 1000;
 
 /**

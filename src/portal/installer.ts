@@ -34,12 +34,12 @@ function isClaimedLate({ installedTs }: PortalRecord, { receivedAt, verification
   return isClaimed && receivedAt > installedTs * 1000 + CLAIMED_MS;
 }
 
-/** Returns the installer for which upgrades have to wait; `undefined` if there is none. */
+/** Returns the installer that upgrades have to wait for; `undefined` if there is none. */
 export function waitingInstaller({ installer }: Pick<PortalRecord, "installer">): WaitingInstaller | undefined {
   return installer === "done" ? undefined : installer;
 }
 
-/** Returns whether this is the id of the delivery for which upgrades have to wait. */
+/** Returns whether this is the id of the delivery that upgrades have to wait for. */
 export function isInstaller(record: Pick<PortalRecord, "installer">, id: string): boolean {
   return waitingInstaller(record)?.id === id;
 }

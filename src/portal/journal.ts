@@ -2,7 +2,7 @@
  * The journal of an upgrade in a run: its finished steps, in chunks under keys of their own, so that a step is one write that
  * does not depend on what else is stored of the portal.
  *
- * A chunk is written by compare-and-set, and a full one never again. So whoever takes the lease of a portal first rewrites the
+ * A chunk is written by compare-and-set, and a full one never again. So the next holder of a portal's lease first rewrites the
  * last chunk, or creates the next one: then the former holder's next write, which is of that chunk, does not succeed.
  */
 import { FormatError, StorageError } from "../errors.ts";

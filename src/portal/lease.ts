@@ -27,7 +27,7 @@ export interface LeaseOptions {
   readonly log: Logger;
 }
 
-/** Part of a lease for which its holder relies on it: the clocks of two processes may differ by the rest. */
+/** Part of a lease that its holder relies on: the clocks of two processes may differ by the rest. */
 const HELD_PART = 2 / 3;
 
 /** The lease of a portal, until it is released or lost. */
@@ -89,7 +89,7 @@ export interface PortalLease {
   readonly stop: () => void;
 }
 
-/** Takes the lease of a portal for `owner`, a unique string; `undefined` if somebody holds it. */
+/** Takes the lease of a portal for `owner`, a unique string; `undefined` if another worker holds it. */
 export function takeLease(
   { storage, clock, leaseMs }: Pick<LeaseOptions, "storage" | "clock" | "leaseMs">,
   record: PortalRecord,
@@ -101,7 +101,7 @@ export function takeLease(
   return { ...record, lease: { owner, until: now + leaseMs }, fencingToken };
 }
 
-/** Returns whether somebody holds the lease of the portal at `now`, in milliseconds since 1970. */
+/** Returns whether a worker holds the lease of the portal at `now`, in milliseconds since 1970. */
 export function isLeased(storage: Storage, { lease }: PortalRecord, now: number): boolean {
   return lease !== undefined && lease.until > now && !abandonedOn(storage).has(lease.owner);
 }

@@ -45,8 +45,8 @@ export function withOrigin(record: PortalRecord, target: string, event: B24Event
 const CLAIMED_INSTALLATION_MS = 60 * 60 * 1000;
 
 /**
- * Returns the record of a portal with an unknown version after an ONAPPINSTALL of which only the application_token matches:
- * another contact, which proved that token, may have overtaken it. The portal starts on what Bitrix24 has reported.
+ * Returns the record of a portal with an unknown version after an ONAPPINSTALL that only the application_token verifies:
+ * another contact, which verified that token, may have overtaken it. The portal starts on what Bitrix24 has reported.
  *
  * Any user of the portal knows the token, so it counts for a short time only.
  */
@@ -80,7 +80,7 @@ export function isVersionUnknown({ status, version, target }: PortalRecord): boo
   return status === "installed" && version === undefined && target !== undefined;
 }
 
-/** Time (ms) for which a portal waits for its ONAPPINSTALL, which another event may have overtaken. */
+/** Time (ms) that a portal waits for its ONAPPINSTALL, which another event may have overtaken. */
 const INSTALLATION_WAIT_MS = 60_000;
 
 /** Returns from when a portal with an unknown version is blocked, in milliseconds since 1970. */

@@ -142,7 +142,7 @@ export interface Portal {
   readonly applied: readonly AppliedUpgrade[];
   /** The last failure; absent once the failed work succeeds. */
   readonly failure?: PortalFailure;
-  /** The current run; absent if there is none. */
+  /** The current run; absent between runs. */
   readonly run?: PortalRun;
   /** The reason why the portal cannot continue; absent if it is not blocked. */
   readonly blocked?: PortalBlock;

@@ -3,7 +3,7 @@
  * not on the number of portals.
  *
  * The record names the entries of its portal. New entries are written before the record, and old ones are deleted after it.
- * So a crash leaves superfluous entries and no missing one: whoever reads an entry asks the record whether it names it.
+ * So a crash leaves superfluous entries and no missing one: a reader of an entry asks the record whether it names it.
  */
 import { defined } from "../defined.ts";
 import { digest } from "../net/digest.ts";

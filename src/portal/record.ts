@@ -119,7 +119,7 @@ export interface PortalRecord
   readonly uninstalledTs?: number;
   /** `ts` of the newest event that was applied. */
   readonly latestTs: number;
-  /** The current run; absent if there is none. */
+  /** The current run; absent between runs. */
   readonly run?: OpenRun;
   /** Absent if the portal is not blocked, or only on its installer. */
   readonly blocked?: Required<PortalBlock>;
@@ -154,7 +154,7 @@ export interface PortalRecord
   readonly indexedAs?: IndexedAs;
   /** Id of the portal's schedule entry. */
   readonly due?: string;
-  /** Changes of the portal's state of which observers are still to be notified, the oldest first; absent if there are none. */
+  /** Changes of the portal's state that observers are still to be notified of, the oldest first; absent without such changes. */
   readonly reports?: readonly StoredReport[];
   /** When the data of a removed portal is purged, in milliseconds since 1970. */
   readonly purgeAt?: number;

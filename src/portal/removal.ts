@@ -4,7 +4,7 @@ import type { EventFacts } from "./event_facts.ts";
 import { type PortalRecord, withoutRemovedFields } from "./record.ts";
 
 /**
- * Milliseconds for which a removal that was believed without Bitrix24's confirmation can be undone. The portal keeps its
+ * Milliseconds that a removal that was believed without Bitrix24's confirmation can be undone. The portal keeps its
  * version and generation for so long.
  */
 export const UNDO_MS = 30 * 24 * 60 * 60 * 1000;

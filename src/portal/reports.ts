@@ -41,7 +41,7 @@ export function hasReports(storage: Storage, stored: PortalRecord, record: Porta
     (options !== undefined && observedChanges(options, stored, record).length > 0);
 }
 
-/** Returns the record without a report, of which observers have been notified. */
+/** Returns the record without a report that observers have been notified of. */
 export function withoutReport({ reports = [], ...record }: PortalRecord, id: string): PortalRecord {
   const left = reports.filter((report) => report.id !== id);
   return left.length === 0 ? record : { ...record, reports: left };

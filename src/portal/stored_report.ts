@@ -18,7 +18,7 @@ export type StateChange =
   | { readonly kind: "portalRemoved"; readonly version?: string; readonly confirmed: boolean }
   | { readonly kind: "claimDropped"; readonly claim: ClaimKind; readonly version?: string };
 
-/** The failure for which a portal is parked. */
+/** The failure that has parked a portal. */
 export interface ParkedFailure {
   readonly upgradeId?: string;
   readonly step?: string;

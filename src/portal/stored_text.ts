@@ -1,7 +1,7 @@
 /** Texts of any length, such as messages of errors, as they are stored: what follows the limit is only in the log. */
 
 /** Maximum length of a stored text. */
-export const MAX_TEXT_LENGTH = 4000;
+const MAX_TEXT_LENGTH = 4000;
 
 /** Returns `text` as it is stored: at most `maxLength` characters of it. */
 export function storedText(text: string, maxLength: number = MAX_TEXT_LENGTH): string {

@@ -50,7 +50,7 @@ interface Total {
 /** Raised if older code would misread a total. */
 const TOTAL_FORMAT = 1;
 
-/** Milliseconds for which changes are gathered. */
+/** Milliseconds that changes are gathered. */
 export const FLUSH_MS = 1000;
 
 /** Digits of `member_id` that name a shard: 256 shards, so that counting costs the same for any number of portals. */

@@ -73,7 +73,7 @@ export async function postponeUnverified(
   let isThere = true;
   await updateHead(options, memberId, (head) => {
     isThere = true;
-    // Another process has taken over, and reports what becomes of the event.
+    // Another process has taken over, and reports the outcome of the event.
     if (head?.owner?.id !== ownerId) return head;
     const { event, ...owner } = head.owner;
     isThere = event !== undefined;

@@ -152,7 +152,7 @@ function isSameLimits(a: Limits, b: Limits): boolean {
 }
 
 /**
- * What has become of a portal that has a slot. `succeeded`, `parked`: it has finished. `freed`: it waits for something else, such
+ * The outcome of a portal that has a slot. `succeeded`, `parked`: it has finished. `freed`: it waits for something else, such
  * as the end of a `sleep`, or is gone. `failing`: two attempts in a row have failed; `running`: fewer.
  */
 export type SlotOutcome = "succeeded" | "parked" | "freed" | "failing" | "running";

@@ -49,7 +49,7 @@ export interface Breakers {
   readonly idle: () => Promise<void>;
 }
 
-/** What the app does when breakers change. */
+/** The app's reactions to changes of breakers. */
 export interface BreakerEvents {
   /** A breaker has tripped by a write of this process. */
   readonly onTripped: (breaker: Breaker) => void;

@@ -27,7 +27,7 @@ export function isRaisable(record: PortalRecord, target: string, isAborted: (tar
   return compareVersions(before, target) < 0 || (run === undefined && isAborted(before));
 }
 
-/** What was seen of all portals, not only of those of a stage. */
+/** Facts about all portals, not only about those of a stage. */
 export interface Survey {
   /** A portal is below the target, or may be: not all were looked at. */
   isAnyBelow: boolean;

@@ -15,7 +15,7 @@ export interface DrainOptions extends GateParts {
   readonly maxPermits: number;
 }
 
-/** How the portals of a source begin. */
+/** The change that begins the portals of a source. */
 interface Draining {
   /** Returns the change of a portal's record; `undefined` if it no longer has to begin. */
   readonly change: (candidate: Candidate) => (record: PortalRecord) => PortalRecord | undefined;
@@ -33,7 +33,7 @@ const MAX_FULL = 256;
 export interface Source {
   portals: AsyncGenerator<Candidate>;
   isRead: boolean;
-  /** A call of the storage has failed: the list has to begin anew, for it looks as if it were at its end. */
+  /** A call of the storage has failed: the list is read again, because it looks as if it were at its end. */
   isBroken?: true;
   /** Those whose upgrade had no free slot. */
   full: Candidate[];

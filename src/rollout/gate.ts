@@ -18,7 +18,7 @@ export interface StateParts {
   readonly upgrades: readonly Upgrade[];
   /** The options of the code. */
   readonly given: StoredOptions;
-  /** What applies to targets that customers raise. */
+  /** The kind of rollout of targets that customers raise. */
   readonly customerKind: "staged" | "breaker";
   readonly targets: Targets;
   /** Returns a rollout of a target that has none, as deployed versions before rollout control: only failures pause it. */

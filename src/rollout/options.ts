@@ -159,7 +159,7 @@ export function checkChanges(changes: RolloutChanges, options: StoredOptions, st
   const { stages, first, hold } = changedOptions(options, changes);
   const problem = namedTwice(first, hold, "hold") ?? (stages.length > stage ? undefined : {
     path: "stages",
-    seen: `of which there are ${stages.length}`,
+    seen: `of length ${stages.length}`,
     wanted: `at least ${stage + 1}: stage ${stage + 1} has begun`,
   });
   if (problem === undefined) return;

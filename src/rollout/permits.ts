@@ -5,7 +5,7 @@ import type { Slot } from "./breaker.ts";
 /** A slot of a portal. */
 interface Permit {
   readonly to: string;
-  /** Monotonic time until which no other process looks after the slot. */
+  /** Monotonic time until which no other process may free the slot. */
   readonly until: number;
   /** The lease under which the portal was admitted; absent until it is. */
   readonly fencingToken?: number;
@@ -32,7 +32,7 @@ export interface Permits {
 /** Length of the name of a process in slots. */
 const OWNER_LENGTH = 8;
 
-/** Part of the time of a slot for which its holder relies on it: the clocks of two processes may differ by the rest. */
+/** Part of the time of a slot that its holder relies on: the clocks of two processes may differ by the rest. */
 const HELD_PART = 2 / 3;
 
 /** Returns the slots of a process that has none. */

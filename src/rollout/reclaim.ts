@@ -1,4 +1,4 @@
-/** Looks after the slots of processes that have ended: what has become of a portal is in its record. */
+/** Frees the slots of processes that have ended: the record of a portal shows its outcome. */
 import type { AppRuntime } from "../plugin/runtime.ts";
 import { portalKey } from "../portal/keys.ts";
 import { type PortalRecord, readRecord } from "../portal/record.ts";
@@ -10,8 +10,10 @@ import { slotOutcome } from "./slot_outcome.ts";
 const LOOK_MS = 60_000;
 
 /** Frees the slots of portals whose work is over, and counts their outcomes. */
-export async function reclaimSlots(runtime: AppRuntime, breakers: Breakers): Promise<void> {
-  const { storage, clock, leaseMs } = runtime;
+export async function reclaimSlots(
+  { storage, clock, leaseMs }: Pick<AppRuntime, "storage" | "clock" | "leaseMs">,
+  breakers: Breakers,
+): Promise<void> {
   for (const { upgradeId, slots, resumedAt } of await breakers.all()) {
     const now = clock();
     const renewed: string[] = [];

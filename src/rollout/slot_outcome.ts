@@ -1,4 +1,4 @@
-/** What has become of a portal that has a slot, by its record: the same for a process that releases it and after a crash. */
+/** The outcome of a portal that has a slot, by its record: the same for a process that releases it and after a crash. */
 import type { PortalRecord } from "../portal/record.ts";
 import { compareVersions } from "../version.ts";
 import type { SlotOutcome } from "./breaker.ts";

@@ -7,7 +7,7 @@ import { compareVersions } from "../version.ts";
 import type { StoredOptions } from "./options.ts";
 import { newTarget, readTarget, type TargetState } from "./target.ts";
 
-/** Time (ms) for which a process relies on what it has read. */
+/** Time (ms) that a process relies on what it has read. */
 const KNOWN_MS = 1000;
 
 /** The rollouts, as one process knows them. */

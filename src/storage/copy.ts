@@ -138,7 +138,7 @@ export async function copyStorage(from: Storage, to: Storage, options: CopyOptio
 /** Number of entries that are written concurrently: a storage may share the cost of a write among them. */
 const BATCH = 64;
 
-/** How far apart two expiry times may be and count as the same: a write computes the expiry from the remaining TTL. */
+/** Maximum difference of two expiry times that count as the same: a write computes the expiry from the remaining TTL. */
 const EXPIRY_TOLERANCE_MS = 60_000;
 
 /** The entries of both storages under one key. At least one of them exists. */

@@ -59,7 +59,7 @@ export async function attemptUpgrade(
 ): Promise<void> {
   const { id: upgradeId } = upgrade;
   const retry = upgrade.retry ?? runtime.retry;
-  // Its process has ended during the last attempt: the portals for which that is so resume one at a time.
+  // Its process has ended during the last attempt. Such portals resume one at a time.
   const isAlone = installation.record().run?.underWay !== undefined;
   if (isAlone && runtime.turn?.takeAlone() === false) throw new Suspended(runtime.clock());
   const { record, journal } = await startUpgrade(runtime, installation, upgradeId, isAlone);

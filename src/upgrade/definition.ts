@@ -11,7 +11,7 @@ import { compareVersions, isVersion, parseVersion } from "../version.ts";
 import type { Steps } from "./steps.ts";
 
 /**
- * The version changes for which an upgrade runs.
+ * The version changes that an upgrade runs for.
  *
  * - `"2.0.0"`: every portal that crosses this version (`version < 2.0.0 <= target`). `"2"` and `2` mean `"2.0.0"`.
  * - `">=1.4.0 <2.0.0"`: portals whose version is in the range, when their target is above it.

@@ -32,7 +32,7 @@ export function runPages<C>(
     const first: unknown = recorded?.[2] === "page" ? recorded[5] : start;
     const isFinished = recorded !== undefined && isDone(recorded, clock());
     let cursor = isFinished ? undefined : await storedCursor<C>(engine, { name, attempt: 1 }, first);
-    /** That of the last page whose number is a power of two: a walk in a circle meets it, however long the circle is. */
+    /** The cursor of the last page whose number is a power of two: a walk in a circle meets it, however long the circle is. */
     let earlier = cursor;
     while (cursor !== undefined) {
       if (engine.isTurnOver()) engine.suspend(clock());

@@ -5,13 +5,13 @@ import { resultKey } from "../portal/keys.ts";
 import type { Storage, WriteOperation } from "../storage/storage.ts";
 import { encodeValue } from "../storage/value.ts";
 
-/** Maximum number of bytes of the JSON of a result in a journal, a part of which is written again by the next steps. */
+/** Maximum number of bytes of the JSON of a result in a journal. The next steps write a part of the journal again. */
 const MAX_INLINE_BYTES = 256;
 
 /** A finished step, as it is written. */
 export interface EncodedStep {
   readonly entry: JournalEntry;
-  /** What is written before the entry. */
+  /** Operations that are written before the entry. */
   readonly before: readonly WriteOperation[];
   /** The result as an attempt after an interruption receives it. */
   readonly restored: unknown;

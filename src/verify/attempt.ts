@@ -125,7 +125,7 @@ export function createAttempt(options: AttemptOptions): Attempt {
       return await finish({ state: "refused", error });
     }
 
-    /** Gives the event up. Its removal with its portal was reported by nobody yet. */
+    /** Drops the event. Its removal with its portal is not reported yet. */
     async function drop(): Promise<FirstAttempt> {
       const isThere = await removeUnverified(runtime, memberId, waiting.slot);
       notify(runtime, "eventsDropped", { memberId, count: 1, reason: isThere ? "expired" : "removed" });

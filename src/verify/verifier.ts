@@ -22,7 +22,7 @@ import { createUnknownBound } from "./unknown_bound.ts";
 /** Verifies events in this process. */
 export interface Verifier {
   /**
-   * Stores an event that waits for its verification. Resolves once it is durable, to what becomes of it at the first
+   * Stores an event that waits for its verification. Resolves once it is durable, to its outcome at the first
    * attempt.
    *
    * @throws {NotAuthenticError} if an OAuth host has refused its access token before

@@ -28,7 +28,7 @@ export interface PortalAnswer {
   readonly info?: AppInfo;
   /** The installed version as the app reads it; absent if it is unknown. */
   readonly installed?: string;
-  /** The reason why nobody could be asked, or what Bitrix24 answered instead. */
+  /** The reason why no host could be asked, or the other answer of Bitrix24. */
   readonly error?: NoCredentialsError | B24Error | UnreachableError;
   /** The target has risen. */
   readonly isRaised: boolean;

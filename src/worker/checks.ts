@@ -21,7 +21,7 @@ import type { Budget } from "../verify/budget.ts";
 import { askBitrix24 } from "./ask_portal.ts";
 import { checkPortal, type CheckReport, type PortalCheckOptions } from "./portal_check.ts";
 
-/** How often the app asks Bitrix24 about a portal on its own. */
+/** Intervals at which the app asks Bitrix24 about a portal on its own. */
 export interface CheckPolicy {
   /**
    * Minimum time between two checks of a portal after its events, in milliseconds. Minimum: 0. An event that comes sooner
@@ -56,12 +56,12 @@ export interface Checks {
   /** Checks a portal whose app is opened, at most once a minute. */
   readonly afterOpening: (memberId: string) => Promise<void> | undefined;
   /**
-   * Checks a portal an event of which was refused, at most once in ten minutes: it may have been authentic, with a token
+   * Checks a portal after one of its events was refused, at most once in ten minutes: it may have been authentic, with a token
    * that the app does not know, and Bitrix24 does not repeat it. Shares the budget of unverified events.
    */
   readonly afterRefused: (memberId: string) => Promise<void> | undefined;
   /**
-   * Checks a portal an unverified event of which was replaced: at once, then every ten minutes while it lasts. Shares the
+   * Checks a portal after one of its unverified events was replaced: at once, then every ten minutes while it lasts. Shares the
    * budget of unverified events.
    */
   readonly afterReplaced: (memberId: string) => Promise<void> | undefined;
@@ -151,7 +151,7 @@ function createRequests(options: ChecksOptions): (memberId: string, request: Req
   const mutex = createKeyedMutex();
   /** Requests that wait for the mutex, and stand for those that come meanwhile. */
   const waiting = new Set<string>();
-  /** Requests for which nothing has to be done or read for a time. Only stored portals are in it. */
+  /** Requests that need no work and no read for a time. Only stored portals are in it. */
   const settled = createThrottle(clock);
   /** Requests that continue a series. */
   const series = createThrottle(clock);

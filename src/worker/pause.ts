@@ -12,7 +12,7 @@ interface StoredPause extends Pause {
 /** Raised if older code would misread a pause. */
 const PAUSE_FORMAT = 1;
 
-/** Time (ms) for which a process relies on what it has read. */
+/** Time (ms) that a process relies on what it has read. */
 const KNOWN_MS = 5000;
 
 /** The pause, as one app reads and changes it. */

@@ -107,7 +107,7 @@ const NOT_INSTALLED: CheckProblem = {
   message: "the installation is not finished: Bitrix24 sends no events before the installer calls installFinish",
 };
 
-/** Returns the failure for which the portal is parked. */
+/** Returns the failure that has parked the portal. */
 function parkedProblems(record: PortalRecord): CheckProblem[] {
   if (portalState(record) !== "parked") return [];
   const { upgradeId, message = "a rollback has not ended" } = record.failure ?? {};

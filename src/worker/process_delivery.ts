@@ -295,7 +295,7 @@ function isOver({ lease, waiting: { delivery } }: DeliveryWork, event: B24Event)
   if (event.name === "ONAPPUNINSTALL") return false;
   if (isOfEarlierInstallation(lease.record(), event, delivery)) return true;
   const { status, generation } = lease.record();
-  // What verified it came before the removal.
+  // It was verified before the removal.
   const wasPartOfIt = delivery.generation === generation;
   return status === "uninstalled" && (wasPartOfIt || !mayReinstall(event, delivery.verification));
 }

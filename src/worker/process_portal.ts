@@ -77,7 +77,7 @@ export async function processPortal(
   let lease = accepted?.lease;
   try {
     runtime.signal.throwIfAborted();
-    // Whoever waits for it may be what runs under the lease here.
+    // The caller may run under the lease here.
     if (isLeasedHere(runtime.storage, memberId)) onTaken();
     lease ??= await acquirePortal(runtime, memberId);
     onTaken();

@@ -25,7 +25,7 @@ const ENTRIES_A_PAGE = 1024;
 /** Number of portals that are looked at concurrently. */
 const CONCURRENCY = 32;
 /** Minimum time (ms) between two rounds. */
-export const REST_MS = 60 * 60 * 1000;
+const REST_MS = 60 * 60 * 1000;
 /** Time (ms) after which every process has added the changes that it had gathered. */
 const SETTLED_MS = 3 * FLUSH_MS;
 

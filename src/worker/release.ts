@@ -9,7 +9,7 @@ import type { WaitingTally } from "./waiting_tally.ts";
 
 /**
  * Schedules the portal at `nextAt`, counts what waits, and releases the lease. Releases nothing if deliveries have arrived
- * since `inboxSequence`, or a report of which observers are to be notified. Resolves to whether it released the lease.
+ * since `inboxSequence`, or a report that observers wait for. Resolves to whether it released the lease.
  */
 export async function releaseIfIdle(
   runtime: AppRuntime,

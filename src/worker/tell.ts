@@ -1,4 +1,4 @@
-/** Notifies observers of what is to be told of a portal: see `portal/reports.ts`. */
+/** Notifies observers of the stored reports of a portal: see `portal/reports.ts`. */
 import type { DurableReport } from "../plugin/observers.ts";
 import { type AppRuntime, notifyAndWait } from "../plugin/runtime.ts";
 import type { PortalLease } from "../portal/lease.ts";
@@ -14,7 +14,7 @@ import type { ParkedFailure, StoredReport } from "../portal/stored_report.ts";
  */
 export async function tell(runtime: AppRuntime, lease: PortalLease): Promise<void> {
   if (!hasReports(runtime.storage, lease.stored(), lease.record())) return;
-  // Nothing is told that is not stored.
+  // Only stored changes are reported.
   await lease.flush();
   for (const report of lease.record().reports ?? []) {
     await lease.ensureHeld();

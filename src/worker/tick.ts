@@ -157,7 +157,7 @@ export function createTicker(
         const verified = verify().then(() => verifier.settled());
         const worked = isPaused().then((isPaused) => isPaused ? undefined : workThrough(round, limit, isOver));
         await Promise.all([verified, worked, recountPage(), batches.goOn(), pluginsTicked]);
-        // What observers of the round have put, too.
+        // Including messages that observers of the round have put.
         await deliver().then(() => outbox.idle());
         // Some hosts stop a program between ticks.
         await totals.flush();
@@ -330,7 +330,7 @@ export function tickEvery(
     );
   }
   arm();
-  // What the last process has left is due now.
+  // The work that the last process has left is due now.
   if (atOnce) void tickOnce();
   return () => cancel();
 }

@@ -28,7 +28,7 @@ export interface Turns {
   readonly take: (kind: TurnKind) => Promise<TakenTurn | undefined>;
   /** Resolves once fewer fresh portals wait than there are slots, or the turns are closed. */
   readonly room: () => Promise<void>;
-  /** Lets nobody wait for a slot any longer. */
+  /** Ends the wait of all portals for a slot. */
   readonly close: () => void;
 }
 

@@ -72,7 +72,7 @@ async function inboxStatus(runtime: AppRuntime, record: PortalRecord): Promise<U
   return status;
 }
 
-/** Any user of the portal can claim a version: nobody has to wait for that. */
+/** Any user of the portal can claim a version: a page does not wait for such a claim. */
 function isOnlyClaimed(runtime: AppRuntime, record: PortalRecord, delivery: Delivery): boolean {
   const { verification, receivedAt } = delivery;
   if (verification.claims === undefined) return false;

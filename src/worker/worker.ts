@@ -187,7 +187,7 @@ export function createWorker(options: WorkerOptions & ConcurrencyOptions): Worke
       const begun = queues.get(memberId);
       if (begun !== undefined) begun.isWoken = true;
       const { taken } = begun ?? start(memberId, {});
-      // Whoever waits may have the slot that the portal waits for.
+      // The caller may have the slot that the portal waits for.
       if (isFree) await taken.promise;
     },
     isProcessing: (memberId) => queues.has(memberId),

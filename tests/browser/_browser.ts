@@ -12,7 +12,7 @@ import { quietLogger } from "../support/app.ts";
 const CHROMIUM = ["/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome"];
 
 /** The password of `ada`, who may operate. */
-export const PASSWORD = "correct horse battery";
+const PASSWORD = "correct horse battery";
 
 /** A console that listens on this machine. */
 export interface ServedConsole {

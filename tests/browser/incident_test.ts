@@ -5,7 +5,7 @@ import { until } from "../support/until.ts";
 import { launch, openWindow, serveConsole, signIn, type Window } from "./_browser.ts";
 import { incident } from "./_incident.ts";
 
-/** How an operator uses a page. */
+/** An operator's use of a page. */
 interface Hands {
   /** Follows a link, or presses a button, by its name. */
   readonly press: (page: Page, name: string | RegExp) => Promise<void>;

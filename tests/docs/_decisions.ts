@@ -45,7 +45,7 @@ export interface Row {
   readonly outcome: Outcome;
 }
 
-/** What becomes of an event. */
+/** The outcome of an event. */
 export interface Outcome {
   /** HTTP status. */
   readonly answer: string;

@@ -14,7 +14,7 @@ export interface Libsql {
   readonly client: LibsqlClient;
   /** Runs statements that return nothing. */
   readonly exec: (sql: string) => void;
-  /** Where other processes find it. */
+  /** The address for other processes. */
   readonly port: number;
   readonly close: () => void;
 }

@@ -27,7 +27,7 @@ import { root } from "../support/process.ts";
 
 /** One block of code. */
 export interface Snippet {
-  /** Where it is, such as `README.md:12`. */
+  /** The place, such as `README.md:12`. */
   readonly place: string;
   readonly tags: readonly Tag[];
   readonly code: string;
@@ -36,7 +36,7 @@ export interface Snippet {
 const TAGS = ["node", "serve"] as const;
 type Tag = typeof TAGS[number];
 
-/** How a snippet ended: its output, and the problem if there was one. */
+/** The end of a snippet: its output, and the problem if there was one. */
 export interface Outcome {
   readonly output: string;
   readonly problem?: string;
@@ -137,7 +137,7 @@ const TIMEOUT_MS = 60_000;
 
 /** A module that serves. */
 export interface ServingModule {
-  /** Where it listens; `undefined` if it ended before it did. */
+  /** The address that it listens on; `undefined` if it ended before it did. */
   readonly url: string | undefined;
   /** Everything that it has printed so far. */
   readonly output: () => string;

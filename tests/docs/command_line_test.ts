@@ -25,7 +25,7 @@ describe("docs/command-line.md", () => {
     assert.ok(lines.length >= 30, `${lines.length} command lines`);
     for (const words of lines) {
       if (words[0] === "--help") continue;
-      // Of a group such as `rollout`, the second word is the command.
+      // The second word of a group such as `rollout` is the command.
       const name = words.slice(0, words[0] === "rollout" ? 2 : 1).join(" ");
       const { code, out } = await cli([...name.split(" "), "--help"]);
       assert.equal(code, 0, name);

@@ -154,7 +154,8 @@ describe("docs/tutorial.md", () => {
     // 2. Install the app on a portal.
     const dev = next("sh");
     let app = terminal(dev, project);
-    const starts = (): number => app.output().split(`"event":"app.started"`).length - 1;
+    /** How often the app has started to listen; before that, an event gets no answer. */
+    const starts = (): number => app.output().split("Listening on ").length - 1;
     await until(() => `the app\n${app.output()}`, () => starts() === 1);
     const flags = `--port ${standInPort} --events http://127.0.0.1:${port}/b24/events`;
     const standIn = terminal(`${next("sh").trim()} ${flags}`, project);
@@ -213,10 +214,17 @@ describe("docs/tutorial.md", () => {
 
     // 5. Deploy it, as far as it needs no account.
     assert.deepEqual(blocks, []);
-    const [, kv = ""] = /`deno create jsr:@b24\/onappupdate -- rating (--storage kv)`/.exec(tutorial) ?? [];
-    const deployed = join(folder, "deployed");
-    await runAll(create!.code.split("\n")[0]!.replace(" rating ", ` deployed ${kv} `), folder);
+    const [, name = ""] = /`deno create jsr:@b24\/onappupdate -- (\S+) --storage kv`/.exec(tutorial) ?? [];
+    const deployed = join(folder, name);
+    await runAll(create!.code.split("\n")[0]!.replace(" rating ", ` ${name} --storage kv `), folder);
     assert.match(readFileSync(join(deployed, "main.ts"), "utf8"), /^Deno\.cron\(/m);
-    assert.match(readFileSync(join(deployed, ".env.example"), "utf8"), /^CLIENT_SECRET=$/m);
+    const [, deploy = ""] = tutorial.split("## 5. ");
+    const variables: readonly string[] = deploy.match(/(?<=`)[A-Z0-9]+_[A-Z0-9_]+(?=`)/g) ?? [];
+    assert.ok(variables.includes("OPERATOR_SHA256"), `${variables}`);
+    for (const variable of variables) {
+      assert.match(readFileSync(join(deployed, ".env.example"), "utf8"), new RegExp(`^${variable}=$`, "m"));
+    }
+    const [token = ""] = /deno task onappupdate token [^`]*/.exec(deploy) ?? [];
+    assert.match(await runAll(token, project), /sha256: "[0-9a-f]{64}"/);
   });
 });

@@ -1,4 +1,4 @@
-/** What can happen in a random life. */
+/** The actions of a random life. */
 import assert from "node:assert/strict";
 import { type App, type NewBatch, OnAppUpdateError } from "@b24/onappupdate";
 import { MEMBER_ID, post } from "../support/app.ts";

@@ -218,7 +218,7 @@ function waitsForToken({ claims = {} }: PortalRecord, deliveryId: string): boole
   });
 }
 
-/** Of a removed portal, no token is stored. Those of the fake Bitrix24 start with `acce55` and `fe5fe5`. */
+/** No token of a removed portal is stored. Those of the fake Bitrix24 start with `acce55` and `fe5fe5`. */
 async function assertNoTokens({ storage }: World): Promise<void> {
   for await (const { key, value } of storage.list([])) {
     assert.doesNotMatch(

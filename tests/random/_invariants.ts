@@ -1,11 +1,11 @@
-/** What holds for every record that is ever written. */
+/** Invariants of every record that is ever written. */
 import { waitingInstaller } from "../../src/portal/installer.ts";
 import { valuesOf } from "../../src/portal/portal_index.ts";
 import type { PortalRecord } from "../../src/portal/record.ts";
 import { hasTokens } from "../../src/portal/stored_credentials.ts";
 import { MEMBER_ID } from "../support/app.ts";
 
-/** What was true at Bitrix24 at some time. */
+/** The state of Bitrix24 at some time. */
 export interface Truth {
   readonly versions: Set<string>;
   readonly applicationTokens: Set<string>;

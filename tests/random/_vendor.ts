@@ -1,4 +1,4 @@
-/** What code and operators of the vendor do besides, in a random life. */
+/** Actions of the vendor's code and operators in a random life. */
 import type { AdoptionLine, App, PortalToAdopt } from "@b24/onappupdate";
 import { MEMBER_ID } from "../support/app.ts";
 import { OPERATOR } from "../support/operator.ts";

@@ -1,4 +1,4 @@
-/** What a random life is made of: a portal at Bitrix24, the storage and processes of the app, and what really happened. */
+/** The world of a random life: a portal at Bitrix24, the storage and processes of the app, and what really happened. */
 import { createHash } from "node:crypto";
 import { memoryStorage, type RolloutOptions, type Storage } from "@b24/onappupdate";
 import type { Key } from "@b24/onappupdate/storage";
@@ -93,9 +93,9 @@ export interface World {
   /** Deals whose event was answered 200, with their installation; and deals that a handler saw. */
   readonly accepted: Map<string, number>;
   readonly seen: Set<string>;
-  /** What observers were told of the portal. */
+  /** The reports of observers about the portal. */
   readonly told: Told;
-  /** What a plugin has put into its outbox. */
+  /** The messages that a plugin has put into its outbox. */
   readonly outbox: Outbox;
   /** The results of steps that handlers have received. */
   readonly stepResults: StepResults;
@@ -187,7 +187,7 @@ export function createWorld(seed: number, log: string[]): World {
     if (!character.hasSecret && opened !== undefined && isBelieved(opened, record, truth, time.now())) {
       log.push("    a forged removal is believed");
       truth.believedRemovals++;
-      // What waited belongs to an installation that counts as over.
+      // The waiting events belong to an installation that counts as over.
       accepted.clear();
     }
     note(violationsOf(record, truth, removals));

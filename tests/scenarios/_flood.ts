@@ -17,7 +17,7 @@ export interface FloodOptions {
   readonly installations: number;
 }
 
-/** What a flood has caused. */
+/** The effects of a flood. */
 export interface FloodFigures {
   /** Answers by HTTP status, of forged and of authentic events. */
   readonly forged: Readonly<Record<number, number>>;
@@ -29,7 +29,7 @@ export interface FloodFigures {
   readonly installationsAfter: readonly number[];
   /** Descriptions of what is in effect and not authentic. */
   readonly forgedInEffect: readonly string[];
-  /** What is stored before the flood, at the peak, and a day later. */
+  /** The stored entries before the flood, at the peak, and a day later. */
   readonly stored: { readonly before: StoredSize; readonly peak: StoredSize; readonly after: StoredSize };
   /** Number of stored entries of events that still wait a day later. */
   readonly waiting: number;

@@ -14,7 +14,7 @@ import { run, type Running } from "../support/process.ts";
 
 const root = fileURLToPath(new URL("../..", import.meta.url));
 
-/** Where packages come from. */
+/** The source of packages. */
 export interface Sources {
   /** The packed package. */
   readonly tarball: string;

@@ -30,7 +30,7 @@ export interface LifeOptions {
   readonly later: () => void;
 }
 
-/** What upgrades do in a process. */
+/** The work of upgrades in a process. */
 interface Behavior {
   upgrade: () => void;
 }

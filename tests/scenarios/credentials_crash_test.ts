@@ -29,7 +29,7 @@ function impatient(clock: () => number): Time {
   };
 }
 
-/** What is left of one execution. */
+/** The remains of one execution. */
 interface Left {
   readonly app: App;
   readonly portal: FakePortal;

@@ -19,7 +19,7 @@ const TRAPS = [
   ...["https://example.bitrix24.de:8443/rest/", "https://example.bitrix24.de./rest/"],
   ...["//evil.com/rest/", "javascript:alert(1)", "file:///etc/passwd", "", "https://", "not an address"],
 ];
-/** Those at which an OAuth host may place a portal, because their hosts are public. */
+/** Addresses at which an OAuth host may place a portal, because their hosts are public. */
 const PUBLIC = new Set([
   ...["https://evil.com/rest/", "https://example.bitrix24.de.evil.com/rest/", "https://xbitrix24.de/rest/"],
   ...["https://example.bitrіx24.de/rest/", "https://evil.com#.bitrix24.de/rest/"],

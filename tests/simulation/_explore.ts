@@ -15,9 +15,9 @@ export interface Deviation {
   readonly choice: number;
 }
 
-/** How many choices of a schedule may differ from the default. */
+/** The number of choices of a schedule that may differ from the default. */
 export interface Bound {
-  /** Of both kinds together. */
+  /** The number of both kinds together. */
   readonly deviations: number;
   readonly faults: number;
 }

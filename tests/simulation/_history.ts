@@ -1,4 +1,4 @@
-/** What has happened in a schedule, and what must not: checked at each write, and at each start of a step or handler. */
+/** The history of a schedule, and its violations: checked at each write, and at each start of a step or handler. */
 import { compareVersions } from "../../src/version.ts";
 import { MEMBER_ID } from "../support/app.ts";
 import {

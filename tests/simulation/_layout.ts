@@ -106,7 +106,7 @@ export function doneEvents(entries: Entries, memberId: string): ReadonlySet<stri
 
 const DAY_MS = 24 * 60 * 60 * 1000;
 
-/** What is temporary: none of it may be left at rest. An event that no list of unverified events names expires. */
+/** Temporary entries: none may be left at rest. An event that no list of unverified events names expires. */
 const TEMPORARY = new Set(["delivery", "due", "unverified", "unverified-due"]);
 
 /**

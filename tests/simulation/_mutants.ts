@@ -9,7 +9,7 @@ export interface Mutant {
   readonly changes: readonly (readonly [text: string, replacement: string])[];
   /** The scenarios whose schedules find it, the quickest one first. */
   readonly scenarios: readonly string[];
-  /** What the schedule violates. */
+  /** The invariant that the schedule violates. */
   readonly violation: RegExp;
 }
 

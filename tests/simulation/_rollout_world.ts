@@ -17,12 +17,12 @@ import { Entries, simulatedStorage, type Writes } from "./_storage.ts";
 
 type OperatorAction = "pause" | "resume" | "promote" | "abort" | "hold";
 
-/** What happens in a schedule, before the scheduler chooses the order. */
+/** The events of a schedule, before the scheduler chooses the order. */
 export interface RolloutScenario {
   readonly name: string;
   readonly skewsMs: readonly number[];
   readonly writes: Writes;
-  /** Which portals fail at first: each whose number is below it, of 8. */
+  /** The portals that fail at first: each whose number is below it, of 8. */
   readonly failing: number;
   /** A failure parks the portal at once; otherwise it is retried. */
   readonly isFinal: boolean;

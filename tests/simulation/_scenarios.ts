@@ -4,7 +4,7 @@ import { EVENT_NAMES, type EventName } from "./_events.ts";
 import type { Writes } from "./_storage.ts";
 import type { Happening, Scenario } from "./_world.ts";
 
-/** How much the slow or fast clock of a process is off, in milliseconds. */
+/** The error of the slow or fast clock of a process, in milliseconds. */
 const SKEW_MS = 5000;
 
 const toA = (send: EventName): Happening => ({ send, at: 0 });

@@ -12,7 +12,7 @@ import {
 import type { SimulatedProcess } from "./_process.ts";
 
 /**
- * How a storage applies an ordered write: it has no `write`, so that `put` and `delete` are called one by one; all or
+ * The way in which a storage applies an ordered write: it has no `write`, so that `put` and `delete` are called one by one; all or
  * nothing; or one by one, of which a fault leaves a prefix.
  */
 export type Writes = "none" | "atomic" | "prefix";

@@ -25,10 +25,10 @@ export type Happening = { readonly send: EventName; readonly at: number } | {
   readonly at: number;
 };
 
-/** What happens in a schedule, before the scheduler chooses the order. */
+/** The events of a schedule, before the scheduler chooses the order. */
 export interface Scenario {
   readonly name: string;
-  /** How much the clock of each process is ahead, in milliseconds. There are as many processes. */
+  /** The lead of the clock of each process, in milliseconds. There are as many processes. */
   readonly skewsMs: readonly number[];
   readonly writes: Writes;
   /** Events are verified and confirmed by the OAuth host and the portal; otherwise every event is believed. */

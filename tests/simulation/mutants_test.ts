@@ -13,7 +13,7 @@ import { scenarioOf } from "./_scenarios.ts";
 import { schedulesOf } from "./_world.ts";
 
 const root = fileURLToPath(new URL("../..", import.meta.url));
-/** What a schedule needs of the package. */
+/** The modules of the package that a schedule needs. */
 const COPIED = [
   ...["deno.json", "deno.lock", "mod.ts", "storage.ts", "errors.ts", "src", "plugins"],
   ...["tests/support", "tests/simulation", "scripts"],

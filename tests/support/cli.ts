@@ -12,7 +12,7 @@ export interface Outcome {
   readonly err: string;
 }
 
-/** What differs from a process without input, terminal, environment and network. */
+/** The differences from a process without input, terminal, environment and network. */
 export interface CliOptions extends Partial<Omit<Terminal, "stdout" | "stderr" | "variable">> {
   /** Content of standard input. */
   readonly stdin?: string;

@@ -8,7 +8,7 @@ import { post, quietLogger, trustAll } from "./app.ts";
 import type { CliOptions } from "./cli.ts";
 
 /** The present time of the commands and of the app. */
-export const NOW = 1_700_000_000_000;
+const NOW = 1_700_000_000_000;
 
 /** The portals, by what becomes of them. */
 export const PORTALS = {
@@ -23,7 +23,7 @@ export const PORTALS = {
 /** The token of the operator API. */
 export const TOKEN = "operator-token".padEnd(43, "x");
 
-/** What a test gets. */
+/** The input of a test. */
 export interface CliApp {
   readonly storage: Storage;
   /** Returns another app on the storage, which is not started. */
@@ -35,7 +35,7 @@ export interface CliApp {
   readonly close: () => Promise<void>;
 }
 
-/** What differs from an app without a network. */
+/** The differences from an app without a network. */
 export interface CliAppOptions {
   readonly fetch?: typeof fetch;
   /** Address of the stand-in for Bitrix24 of apps that `--app` loads. */

@@ -11,7 +11,7 @@ export interface CollectedSpan {
   readonly links?: readonly { readonly traceId: string; readonly spanId: string }[];
 }
 
-/** What has arrived at a collector. */
+/** The data that a collector has received. */
 export interface Collector {
   /** For OTEL_EXPORTER_OTLP_ENDPOINT. */
   readonly endpoint: string;

@@ -46,9 +46,9 @@ export interface ConsoleScene {
 export interface SceneOptions {
   /** Number of portals. @default 1280 */
   readonly portals?: number;
-  /** What portals, errors and reasons say besides. */
+  /** Additional text of portals, errors and reasons. */
   readonly mark?: string;
-  /** What errors say besides that. */
+  /** Additional text of errors only. */
   readonly error?: string;
   /** Called before the app starts: a console has to be made before. */
   readonly prepare?: (app: App, clock: () => number) => void | Promise<void>;
@@ -249,7 +249,7 @@ async function storeSnapshots(storage: Storage, portals: number): Promise<void> 
   }
 }
 
-/** What operators have done. */
+/** The actions of operators. */
 async function operate(
   app: App,
   { retried, ids, mark }: { readonly retried: string; readonly ids: readonly string[]; readonly mark: string },

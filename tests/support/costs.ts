@@ -1,5 +1,5 @@
 /**
- * What work costs in storage operations, bytes, Redis keys and requests. These figures are counts, the same on every
+ * The costs of work in storage operations, bytes, Redis keys and requests. These figures are counts, the same on every
  * machine: `scripts/bench/costs.ts` prints them, and tests assert them.
  */
 import assert from "node:assert/strict";

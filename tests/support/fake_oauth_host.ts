@@ -44,7 +44,7 @@ export interface FakeOAuthHost {
   scope: string;
   endpoint: string;
   isInstalled: boolean;
-  /** What the portal's `profile` says about a user; `undefined`: it does not answer. All are administrators by default. */
+  /** The answer of the portal's `profile` about a user; `undefined`: it does not answer. All are administrators by default. */
   isAdmin: (userId: number) => boolean | undefined;
 }
 

@@ -24,7 +24,7 @@ export function hasToken(text: string): boolean {
   return FORMS.some((form) => form.test(text));
 }
 
-/** What a token can be a part of, in any of these forms. */
+/** The texts that a token can be a part of, in any of these forms. */
 const WORD = /[\w%+/=-]+/g;
 
 /** Returns a text with each token of the fake replaced. */

@@ -17,7 +17,7 @@ import { quietLogger, trustAll } from "./app.ts";
 import { virtualTime } from "./time.ts";
 
 /** Returns the `member_id` of a portal, which looks like a real one. */
-export function memberIdOf(n: number): string {
+function memberIdOf(n: number): string {
   return Array.from(n.toString(16).padStart(32, "0")).reverse().join("");
 }
 

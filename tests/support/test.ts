@@ -62,7 +62,7 @@ interface Deadline {
   readonly passed: Promise<never>;
   /** The error of `passed`, if it has rejected. */
   error?: Error;
-  /** What the test waits for now. */
+  /** The condition that the test waits for now. */
   readonly waits: Set<string | (() => string)>;
 }
 

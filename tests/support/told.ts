@@ -109,7 +109,7 @@ function describeChange(change: StateChange): string {
   }
 }
 
-/** What stands still in an installation. */
+/** The stuck portals of an installation. */
 function standing(record: PortalRecord | undefined): { readonly parked?: string; readonly blocked?: string } {
   if (record?.status !== "installed") return {};
   const { version, target, failure, installer } = record;

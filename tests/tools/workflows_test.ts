@@ -38,7 +38,7 @@ const steps = [...workflows].flatMap(([file, { jobs }]) =>
   Object.entries(jobs).flatMap(([job, { steps }]) => steps.map((step) => ({ ...step, where: `${file}, ${job}` })))
 );
 
-/** What runs here instead of a line; all others run as they are. */
+/** The replacements of lines; all others run as they are. */
 const INSTEAD: Readonly<Record<string, string>> = {
   // The gate runs this test.
   ".ci/run": "test -x .ci/run && bash -n .ci/run",

@@ -11,7 +11,7 @@ export interface SlackOptions {
   /** The whole address of the incoming webhook. It is a secret: all who have it can write to the channel. */
   readonly url: string | Secret;
   /**
-   * How the server shows text: `"mrkdwn"` for Slack, `"markdown"` for Mattermost and Rocket.Chat.
+   * The markup of the server: `"mrkdwn"` for Slack, `"markdown"` for Mattermost and Rocket.Chat.
    *
    * @default "mrkdwn"
    */

@@ -220,7 +220,7 @@ button[aria-busy]::after { content: ""; position: absolute; inset: 0; margin: au
 button.primary[aria-busy]::after { border-color: var(--on-accent); border-right-color: transparent; }
 .actions, .pager, .batch { display: flex; flex-wrap: wrap; gap: var(--s2); align-items: center; }
 .card .actions { margin-top: var(--s4); }
-main > .actions, main > .batch { margin-bottom: var(--s4); }
+main > .actions, #actions > .actions, main > .batch { margin-bottom: var(--s4); }
 .group-actions { display: flex; flex-wrap: wrap; gap: var(--s2); }
 .group-foot .button { min-height: 1.875rem; padding: .125rem .625rem; font-size: .8125rem; }
 .batch { padding: var(--s2) var(--s3); background: var(--accent-soft); border-radius: .625rem; font-size: .875rem; font-weight: 560; }
@@ -262,11 +262,11 @@ main > p { max-width: 46rem; }
 .entry-bad::after { clip-path: polygon(50% 2%, 100% 96%, 0 96%); }
 .entry-warn::after { clip-path: polygon(50% 0, 100% 50%, 50% 100%, 0 50%); }
 .entry-step::after { transform: scale(.7); }
-.entry-head { display: grid; grid-template-columns: 4.5rem minmax(0, 1fr) auto; gap: 0 var(--s2); align-items: baseline; }
+.entry-head { display: grid; grid-template-columns: 5rem minmax(0, 1fr) auto; gap: 0 var(--s2); align-items: baseline; }
 .entry-kind { font-size: .75rem; color: var(--soft); }
 .entry-title { font-weight: 560; overflow-wrap: anywhere; }
 .entry-head time { white-space: nowrap; font-size: .8125rem; color: var(--soft); }
-.entry-text { font-size: .875rem; padding-left: 5rem; color: var(--soft); overflow-wrap: anywhere; }
+.entry-text { font-size: .875rem; padding-left: 5.5rem; color: var(--soft); overflow-wrap: anywhere; }
 .entry-bad .message { color: var(--bad); display: block; }
 .plan { display: grid; gap: var(--s1); margin-top: var(--s2); list-style: decimal inside; }
 .figures { display: grid; }

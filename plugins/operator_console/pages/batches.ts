@@ -7,7 +7,7 @@ import { type Html, markup } from "../html.ts";
 import { type AnyPage, page, type PageContext } from "../page.ts";
 import { isTextKey } from "../texts.ts";
 
-/** What the page shows. */
+/** The data of the page. */
 interface BatchesView {
   readonly items: readonly Batch[];
 }

@@ -1,11 +1,11 @@
 /** The health of the app in figures. */
 import type { AppHealth, Pause, PortalCount } from "../../../mod.ts";
-import { actionLink, actions, ago, card } from "../cards.ts";
+import { actionLink, ago, card, liveActions } from "../cards.ts";
 import { link } from "../elements.ts";
 import { type Html, markup } from "../html.ts";
 import { type AnyPage, page, type PageContext } from "../page.ts";
 
-/** What the page shows. */
+/** The data of the page. */
 interface HealthView {
   readonly health: AppHealth;
   readonly pause: Pause | undefined;
@@ -33,7 +33,7 @@ export const HEALTH: AnyPage = page<HealthView>({
   render: (data, ctx) => {
     const { t } = ctx;
     const toggle = data.pause === undefined ? actionLink(ctx, "pause") : actionLink(ctx, "resume");
-    return markup`${actions(toggle, actionLink(ctx, "recount"))}${
+    return markup`${liveActions(toggle, actionLink(ctx, "recount"))}${
       card({
         id: "figures",
         title: t("health.figures"),

@@ -6,7 +6,7 @@ import { type Html, markup } from "../html.ts";
 import { channelsCard, channelText, type OutboxChannels, readChannels } from "../outbox_channels.ts";
 import { type AnyPage, page, type PageContext } from "../page.ts";
 
-/** What the page shows. */
+/** The data of the page. */
 interface OutboxView {
   readonly messages: OutboxPage;
   readonly channels: OutboxChannels;

@@ -7,7 +7,7 @@ import { type Html, markup } from "../html.ts";
 import { type AnyPage, page, type PageContext } from "../page.ts";
 import { rolloutActions, rolloutLabel, rolloutProgress, stageSteps } from "../rollout_parts.ts";
 
-/** What the overview shows. */
+/** The data of the overview. */
 interface Overview {
   readonly counts: readonly PortalCount[];
   readonly stuck: readonly StuckGroup[];

@@ -1,6 +1,6 @@
 /** A portal: its state, what is next, and what has happened to it. */
 import type { Plan, PortalFailure, PortalHistory, StoredPortal } from "../../../mod.ts";
-import { actionLink, actions, ago, card, empty, type Fact, facts, place } from "../cards.ts";
+import { actionLink, actions, ago, card, empty, type Fact, facts, liveActions, place } from "../cards.ts";
 import { shareBar } from "../charts.ts";
 import { badge, link, table } from "../elements.ts";
 import { type Html, markup } from "../html.ts";
@@ -8,7 +8,7 @@ import { type AnyPage, page, type PageContext } from "../page.ts";
 import { versionText } from "../portal_list.ts";
 import { timeline } from "../timeline.ts";
 
-/** What the page shows. */
+/** The data of the page. */
 interface PortalView {
   readonly portal: StoredPortal;
   readonly history: PortalHistory;
@@ -46,18 +46,18 @@ ${portalActions(ctx, portal)}
     }</div>
 <div class="column"><div id="problems" data-live>${problem(ctx, portal)}${run(ctx, portal)}${plan(ctx, data)}${
       claims(ctx, portal)
-    }</div>${card({ id: "facts", title: t("portal.facts"), content: portalFacts(ctx, portal) })}${
-      calls(ctx, history)
-    }</div>
+    }</div>${
+      card({ id: "facts", title: t("portal.facts"), isLive: true, content: portalFacts(ctx, portal) })
+    }${markup`<div id="recent" data-live>${calls(ctx, history)}</div>`}</div>
 </div>`;
   },
 });
 
-function portalActions(ctx: PageContext, { memberId: portal, state, version, failure, run }: StoredPortal): Html | "" {
+function portalActions(ctx: PageContext, { memberId: portal, state, version, failure, run }: StoredPortal): Html {
   const upgradeId = failure?.upgradeId ?? run?.current?.upgradeId;
-  if (state === "uninstalled") return actions(actionLink(ctx, "forgetPortal", { portal }));
+  if (state === "uninstalled") return liveActions(actionLink(ctx, "forgetPortal", { portal }));
   const isStuck = state !== "current";
-  return actions(
+  return liveActions(
     isStuck ? actionLink(ctx, "retryPortal", { portal }) : "",
     isStuck && upgradeId !== undefined ? actionLink(ctx, "skipUpgrade", { portal, upgradeId }) : "",
     actionLink(ctx, "rehearsePortal", { portal }),

@@ -9,12 +9,12 @@ import { type Html, markup } from "../html.ts";
 import { type AnyPage, page, type PageContext } from "../page.ts";
 import { nextOf, reasonOf, versionText } from "../portal_list.ts";
 
-/** What the list shows. */
+/** The data of the list. */
 interface Portals {
   readonly list: PortalPage;
   /** The list as a filter of the operator API, for what is done to all of it; absent if it is none. */
   readonly match?: Query;
-  /** What filters suggest. */
+  /** The suggestions of filters. */
   readonly counts: readonly PortalCount[];
   readonly stuck: readonly StuckGroup[];
 }

@@ -6,7 +6,7 @@ import { type Html, markup } from "../html.ts";
 import { type AnyPage, page, type PageContext } from "../page.ts";
 import { rolloutActions, rolloutLabel, rolloutProgress, stageSteps } from "../rollout_parts.ts";
 
-/** What the page shows. */
+/** The data of the page. */
 interface RolloutView {
   readonly rollout: RolloutStatus | undefined;
 }
@@ -27,9 +27,9 @@ export const ROLLOUT: AnyPage = page<RolloutView>({
       t("batches.progress")
     }"><div id="state" data-live><p class="lead">${rolloutLabel(ctx, rollout)} <span class="soft">${
       t("rollout.began")
-    } ${ago(ctx, rollout.startedAt)}</span></p>${rolloutProgress(ctx, rollout)}</div>${
+    } ${ago(ctx, rollout.startedAt)}</span></p>${rolloutProgress(ctx, rollout)}</div><div id="actions" data-live>${
       rolloutActions(ctx, rollout)
-    }</section>
+    }</div></section>
 <div class="columns columns-main"><div class="column">${
       rollout.stages.length === 0
         ? ""
@@ -37,9 +37,9 @@ export const ROLLOUT: AnyPage = page<RolloutView>({
     }${card({ id: "failures", title: t("rollout.failures"), isLive: true, content: failures(ctx, rollout) })}${
       card({ id: "breakers", title: t("rollout.breakers"), isLive: true, content: breakers(ctx, rollout) })
     }</div>
-<div class="column">${card({ id: "options", title: t("rollout.options"), content: options(ctx, rollout) })}${
-      chooser(ctx)
-    }</div></div>`;
+<div class="column">${
+      card({ id: "options", title: t("rollout.options"), isLive: true, content: options(ctx, rollout) })
+    }${chooser(ctx)}</div></div>`;
   },
 });
 

@@ -6,7 +6,7 @@ import { type Html, markup } from "../html.ts";
 import { type AnyPage, page, type PageContext } from "../page.ts";
 import { silenceText } from "../silences.ts";
 
-/** What the page shows. */
+/** The data of the page. */
 interface SilencesView {
   readonly items: readonly Silence[];
 }

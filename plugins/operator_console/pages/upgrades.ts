@@ -8,7 +8,7 @@ import { link, table } from "../elements.ts";
 import { type Html, markup } from "../html.ts";
 import { type AnyPage, page, type PageContext } from "../page.ts";
 
-/** What the page shows. */
+/** The data of the page. */
 interface Upgrades {
   readonly items: readonly RegisteredUpgrade[];
 }

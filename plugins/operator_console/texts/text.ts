@@ -1,4 +1,4 @@
-/** What a string is. */
+/** A string of the console. */
 
 /** The languages, by their code. */
 export const LANGUAGES = { en: "English", ru: "Русский" } as const;

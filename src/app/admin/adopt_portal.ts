@@ -107,7 +107,7 @@ async function verify(
   }
 }
 
-/** What becomes of a portal. */
+/** The outcome for a portal. */
 interface Decision {
   readonly outcome: PortalOutcome;
   /** Absent if nothing is to be stored. */

@@ -8,7 +8,7 @@ import { PORTAL_FORMAT, type PortalRecord } from "../../portal/record.ts";
 import type { StoredTokens } from "../../portal/tokens.ts";
 import { compareVersions } from "../../version.ts";
 
-/** What is known of a portal that is to be adopted. */
+/** The known facts about a portal that is to be adopted. */
 export interface Adoption {
   readonly memberId: string;
   /** Version of the portal's data; absent if nothing says it. */

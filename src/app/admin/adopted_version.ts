@@ -14,7 +14,7 @@ export interface AdoptedVersions {
   readonly target: string;
 }
 
-/** What decides about the versions of a portal. */
+/** The facts that decide about the versions of a portal. */
 export interface VersionSources {
   readonly offered: OfferedPortal;
   /** The answer of `app.info`; absent if it was not called, because the portal is known. */

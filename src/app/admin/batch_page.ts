@@ -30,7 +30,7 @@ const MAX_BUSY_TRIES = 20;
 /** Maximum number of portals that are tried again: the batch operation is one entry. */
 const MAX_BUSY = 500;
 
-/** What became of a portal. `left`: the batch operation was stopped before its turn. */
+/** The outcome of an action on a portal. `left`: the batch operation was stopped before its turn. */
 type Outcome = "done" | "refused" | "changed" | "busy" | "left";
 
 /** The parts of an app that act on the portals of a batch operation. */

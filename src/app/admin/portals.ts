@@ -25,7 +25,7 @@ export const PORTAL_STATES: readonly PortalState[] = namesOf<PortalState>({
   uninstalled: true,
 });
 
-/** What portals can be blocked on. */
+/** Reasons that portals can be blocked on. */
 export const BLOCKED_REASONS: readonly BlockedReason[] = namesOf<BlockedReason>({
   scope: true,
   payment: true,
@@ -38,7 +38,7 @@ export const BLOCKED_REASONS: readonly BlockedReason[] = namesOf<BlockedReason>(
   rollout: true,
 });
 
-/** Returns the members of a union, all of which the compiler wants. */
+/** Returns the members of a union. The compiler requires all of them. */
 function namesOf<Name extends string>(names: Readonly<Record<Name, true>>): readonly Name[] {
   return Object.keys(names) as Name[];
 }

@@ -12,7 +12,7 @@ type StoredSilence = Omit<Silence, "id"> & { readonly format: typeof SILENCE_FOR
 /** Raised if older code would misread a silence. */
 const SILENCE_FORMAT = 1;
 
-/** Maximum time (ms) for which a silence holds: nobody remembers an older one. */
+/** Maximum time (ms) that a silence holds: nobody remembers an older one. */
 const MAX_MS = 90 * 24 * 60 * 60 * 1000;
 
 const MAX_KINDS = 32;

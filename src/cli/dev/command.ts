@@ -1,4 +1,4 @@
-/** What a command of a stand-in is, and how it reads its arguments. */
+/** Commands of a stand-in, and their arguments. */
 import type { FakePortal } from "../../testing/bitrix24/portal.ts";
 import type { StandIn } from "./stand_in.ts";
 

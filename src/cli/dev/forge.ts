@@ -3,7 +3,7 @@ import type { FakeForgeOptions } from "../../testing/bitrix24/event.ts";
 import type { FakePortal } from "../../testing/bitrix24/portal.ts";
 import { newMemberId, type StandIn } from "./stand_in.ts";
 
-/** What is forged: the tokens, the portal, the addresses to call, or the portal's domain. */
+/** The forged part: the tokens, the portal, the addresses to call, or the portal's domain. */
 export const FORGERIES = ["token", "member", "endpoint", "domain"] as const;
 
 /** One of {@linkcode FORGERIES}. */

@@ -1,7 +1,7 @@
 /** Decides which requests a stand-in answers: web pages of others must not reach it through the developer's browser. */
 import { timingSafeEqual } from "node:crypto";
 
-/** What a request must match. */
+/** The conditions that a request must meet. */
 export interface GuardOptions {
   /** The port that the stand-in listens on. */
   readonly port: number;

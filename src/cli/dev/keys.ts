@@ -1,7 +1,7 @@
 /** Key presses at a stand-in: one runs a command, or begins a line that is typed. */
 import { STAND_IN_COMMANDS } from "./commands.ts";
 
-/** What a key press asks for. */
+/** The action of a key press. */
 export type KeyAction =
   | { readonly kind: "run"; readonly line: string }
   | { readonly kind: "help" }

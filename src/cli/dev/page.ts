@@ -71,7 +71,7 @@ export function openingForm(url: string, body: string, nonce: string): string {
   `.text.trim();
 }
 
-/** What the buttons run: a command, without arguments or with those that are worth a button. */
+/** The commands of the buttons, by heading. Only the usual arguments have a button. */
 const BUTTONS: readonly (readonly [heading: string, lines: readonly string[]])[] = [
   ["Life cycle", [
     "install",

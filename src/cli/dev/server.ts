@@ -25,7 +25,7 @@ export interface StandInServer {
   readonly close: () => Promise<void>;
 }
 
-/** What the app needs in its environment, a line each. */
+/** The variables that the app needs in its environment, one a line. */
 export function environmentOf({ clientId, clientSecret }: StandIn, url: string): string[] {
   return [`ONAPPUPDATE_DEV=${url}`, `CLIENT_ID=${clientId}`, `CLIENT_SECRET=${clientSecret ?? "dev-secret"}`];
 }

@@ -32,7 +32,7 @@ export interface SessionOptions {
 }
 
 /**
- * Time (ms) for which a change of the OAuth hosts waits for the commands before it, in a pipe. An outage must end while a
+ * Time (ms) that a change of the OAuth hosts waits for the commands before it, in a pipe. An outage must end while a
  * command waits for an app that waits for the OAuth hosts.
  */
 const PATIENCE_MS = 5000;

@@ -14,9 +14,9 @@ import { type CallEntry, createTranscript, type SentEntry, type Transcript } fro
 export interface StandInOptions {
   readonly clientId: string;
   readonly clientSecret?: string;
-  /** Where events go. */
+  /** The URL that events are sent to. */
   readonly events: string;
-  /** Where openings go. */
+  /** The URL that openings are sent to. */
   readonly page: string;
   /** The portals of an earlier run; one portal without the app by default. */
   readonly saved?: SavedWorld | undefined;
@@ -42,7 +42,7 @@ export interface StandIn {
   readonly select: (portal: FakePortal) => void;
   /** Adds a portal and selects it. */
   readonly addPortal: (domain?: string) => FakePortal;
-  /** How the next event differs from an ordinary delivery; each call adds to it. */
+  /** Makes the next event differ from an ordinary delivery. Each call adds to it. */
   readonly nextDelivery: (delivery: FakeDelivery) => void;
   /** Runs `send` with the delivery that was asked for, and notes what was withheld. */
   readonly sendEvent: (send: (delivery: FakeDelivery) => Promise<unknown>) => Promise<void>;
@@ -52,7 +52,7 @@ export interface StandIn {
   readonly outage: (kind?: FakeOutage) => void;
   /** Delays every answer by this many milliseconds. */
   readonly slow: (ms: number) => void;
-  /** What is not as usual, for those who wonder. */
+  /** Returns what is not as usual. */
   readonly state: () => { readonly outage?: FakeOutage; readonly slowMs: number; readonly next: FakeDelivery };
   readonly save: () => SavedWorld;
 }

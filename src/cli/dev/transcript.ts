@@ -1,4 +1,4 @@
-/** What happened at a stand-in for Bitrix24: events that it sent, calls that the app made. The last entries are kept. */
+/** The transcript of a stand-in for Bitrix24: events that it sent, calls that the app made. It keeps the last entries. */
 import { maskTokens } from "./mask.ts";
 
 /** An event, or an opening of the app's page. */
@@ -12,9 +12,9 @@ export interface SentEntry {
   readonly domain: string;
   /** `data[VERSION]`, or the user of an opening. */
   readonly detail?: string;
-  /** What differs from an ordinary delivery, such as `duplicate`, `forged` or `replay of #3`. */
+  /** The difference from an ordinary delivery, such as `duplicate`, `forged` or `replay of #3`. */
   readonly remark?: string;
-  /** Where it went. */
+  /** The URL that it was sent to. */
   readonly url: string;
   /** The form. Contains tokens: it is for replays, and never shown. */
   readonly body: string;

@@ -2,7 +2,7 @@
 import { CommandError, domainOf, installed, note, oneOf, scopesOf, type StandInCommand } from "./command.ts";
 import { forge, FORGERIES } from "./forge.ts";
 
-/** What goes wrong. */
+/** The failures that commands can cause. */
 export const TROUBLE: readonly StandInCommand[] = [
   ...([
     ["duplicate", "d", "send the next event twice", { duplicate: 1 }],

@@ -28,7 +28,7 @@ export function buildApp(options: AppOptions) {
 `;
 }
 
-/** How a storage is opened, in `app.ts`. */
+/** The code that opens a storage, in `app.ts`. */
 interface StorageSource {
   readonly imports: readonly string[];
   /** Statements that define `storage`. */

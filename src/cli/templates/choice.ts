@@ -1,4 +1,4 @@
-/** What a new project is made of. */
+/** The choices that a new project is made from. */
 
 /** Runtimes. */
 export const RUNTIMES = ["deno", "node"] as const;

@@ -40,7 +40,7 @@ Deno.cron("onappupdate", "* * * * *", async () => void await app.tick());
 
 interface MainSource {
   readonly imports: readonly string[];
-  /** What follows the definitions of `app`, `operator`, `probes`, `port` and `hostname`. */
+  /** The code after the definitions of `app`, `operator`, `probes`, `port` and `hostname`. */
   readonly code: string;
 }
 

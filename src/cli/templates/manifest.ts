@@ -1,4 +1,4 @@
-/** What runs a new project: `deno.json`, or `package.json` and `tsconfig.json`. */
+/** The manifest of a new project: `deno.json`, or `package.json` and `tsconfig.json`. */
 import { type Choice, EVENTS_PATH } from "./choice.ts";
 import { PACKAGE_RANGE, RANGES, TYPE_RANGES } from "./versions.ts";
 

@@ -16,9 +16,9 @@ export interface Execution {
 
 const FORM = { "content-type": "application/x-www-form-urlencoded" };
 const START = 1_785_400_000_000;
-/** Longer than every lease. Several restarts are shorter than the hour for which access tokens are valid. */
+/** Longer than every lease. Several restarts are shorter than the hour that access tokens are valid. */
 const RESTART_MS = 10 * 60 * 1000;
-/** Between events and ticks: longer than the minute for which the app's questions to Bitrix24 are budgeted. */
+/** Between events and ticks: longer than the minute that the app's questions to Bitrix24 are budgeted. */
 const PAUSE_MS = 61_000;
 /** Number of ticks after which the work of an app counts as endless. */
 const MAX_TICKS = 100;

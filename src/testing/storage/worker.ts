@@ -84,7 +84,7 @@ async function execute(storage: Storage, task: WorkerTask, print: (message: unkn
 }
 
 /** Returns the operations of the `n`th ordered write of "writeGroups". The value of each is its index. */
-export function groupOf(prefix: Key, n: number): readonly WriteOperation[] {
+function groupOf(prefix: Key, n: number): readonly WriteOperation[] {
   return Array.from({ length: GROUP_SIZE }, (_, i) => {
     const put: Key = [...prefix, String(n), String(i)];
     return i === GROUP_SIZE / 2 ? { put, value: i, ifVersion: null } : { put, value: i };

@@ -1,4 +1,4 @@
-/** What the modules share that answer the requests of a rehearsal. */
+/** The common parts of the modules that answer the requests of a rehearsal. */
 import { answerToWrite } from "../../bitrix24/rest_methods.ts";
 import type { NewWrite, Recorder } from "./recorder.ts";
 import type { Tape } from "./recording.ts";

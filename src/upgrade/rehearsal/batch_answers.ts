@@ -22,7 +22,7 @@ export function isBatch(method: string): boolean {
 
 /**
  * Returns the parameters of a batch with `cmd` and `halt` in lower case: Bitrix24 ignores their case. `undefined` if one of them
- * is there twice, of which Bitrix24 takes the last.
+ * is there twice: Bitrix24 takes the last.
  */
 export function batchParams(params: Params): Params | undefined {
   const names = Object.keys(params).map((name) => /^(cmd|halt)$/i.test(name) ? name.toLowerCase() : name);

@@ -1,4 +1,4 @@
-/** What the steps of a rehearsal are recorded in: memory, so that nothing is written. */
+/** The memory that the steps of a rehearsal are recorded in, so that nothing is written. */
 import type { Journal, JournalEntry, JournalId } from "../../portal/journal.ts";
 import type { PortalRecord } from "../../portal/record.ts";
 import type { Entry, Key, Storage } from "../../storage/storage.ts";

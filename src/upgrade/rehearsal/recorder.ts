@@ -8,7 +8,7 @@ import { currentStep } from "../current_step.ts";
 import type { NotRehearsed, RehearsedCall, RehearsedTime, RehearsedWrite } from "./report.ts";
 
 /** Maximum number of requests that a rehearsal sends to the portal. */
-export const MAX_READS = 200;
+const MAX_READS = 200;
 
 /** Maximum number of writes in a report. */
 const MAX_WRITES = 100_000;
@@ -23,7 +23,7 @@ const ID_LIKE = /-\d{10,}/g;
 /** A write, before it is recorded. */
 export type NewWrite = Pick<RehearsedWrite, "method" | "params" | "result" | "isUnknown">;
 
-/** What a rehearsal has done so far. */
+/** The record of a rehearsal so far. */
 export interface Recorder {
   /** Sets the upgrade that is rehearsed now; `undefined` outside of upgrades. */
   readonly enterUpgrade: (upgradeId: string | undefined) => void;

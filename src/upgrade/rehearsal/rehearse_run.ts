@@ -12,7 +12,7 @@ import type { Recorder } from "./recorder.ts";
 import { rehearseUpgrade } from "./rehearse_upgrade.ts";
 import type { RehearsedUpgrade } from "./report.ts";
 
-/** What is rehearsed. */
+/** The rehearsed portal and its upgrades. */
 export interface RunRehearsal {
   readonly runtime: AppRuntime;
   readonly recorder: Recorder;

@@ -31,7 +31,7 @@ export interface UpgradeRehearsal {
   /** Adds members to the context of the handler. */
   readonly extendContext: (context: object) => void;
   readonly change: VersionChange;
-  /** What the current run of the portal has recorded, by upgrade. */
+  /** The recorded steps of the portal's current run, by upgrade. */
   readonly journals: ReadonlyMap<string, readonly JournalEntry[]>;
   readonly fetch: typeof fetch;
   /** Ends the rehearsal. */

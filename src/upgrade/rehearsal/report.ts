@@ -45,7 +45,7 @@ export interface RehearsedStep {
 }
 
 /**
- * What became of an upgrade in a rehearsal:
+ * The outcome of an upgrade in a rehearsal:
  *
  * - `rehearsed`: its handler has returned.
  * - `incomplete`: it could not be rehearsed to its end.
@@ -62,7 +62,7 @@ export interface RehearsedUpgrade {
   readonly id: string;
   /** Range of the upgrade, as registered. */
   readonly range: string;
-  /** What became of it. */
+  /** The outcome of the upgrade. */
   readonly outcome: RehearsalOutcome;
   /** Reason for people, without tokens; absent if it is `rehearsed`. */
   readonly why?: string;
@@ -96,7 +96,7 @@ export interface RehearsedWrite {
   readonly isUnknown?: true;
 }
 
-/** What could not be rehearsed. */
+/** A part that could not be rehearsed. */
 export interface NotRehearsed {
   /** The upgrade, the plugin or the call. */
   readonly what: string;
@@ -108,7 +108,7 @@ export interface NotRehearsed {
 export interface RehearsedTime {
   /** Number of requests to the portal. A batch is one. */
   readonly requests: number;
-  /** Time for which the requests wait for the portal's rate. */
+  /** Time that the requests wait for the portal's rate. */
   readonly rateMs: number;
   /** Time of all sleeps. */
   readonly sleepMs: number;
@@ -134,9 +134,9 @@ export interface RehearsalReport {
   readonly calls: readonly RehearsedCall[];
   /** All writes, in their order. */
   readonly writes: readonly RehearsedWrite[];
-  /** What plugins would change, by the name of the plugin, such as the registrations of `registrations()`. */
+  /** Changes that plugins would make, by the name of the plugin, such as the registrations of `registrations()`. */
   readonly changes: Readonly<Record<string, readonly RehearsedChange[]>>;
-  /** What could not be rehearsed, and why. */
+  /** Parts that could not be rehearsed, and why. */
   readonly notRehearsed: readonly NotRehearsed[];
   /** The time that a run takes at least. */
   readonly time: RehearsedTime;

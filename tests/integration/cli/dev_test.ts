@@ -9,7 +9,7 @@ import { until } from "../../support/until.ts";
 import { freePort } from "../../../scripts/server_process.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "onappupdate-dev-"));
-/** Those that have not ended. */
+/** Processes that have not ended. */
 const started = new Set<Running>();
 after(async () => {
   for (const one of started) one.stop();

@@ -617,7 +617,7 @@ test("app.fetch() logs and reports errors of plugins and storages without the to
   for (const { app, lines, reports } of apps) {
     assert.equal((await app.fetch(post(GOOD))).status, 503);
     const isRejected = reports.some(({ name }) => name === "eventRejected");
-    // What a plugin fails to verify waits.
+    // An event that a plugin fails to verify waits.
     assert(
       lines.some((line) =>
         line.includes(isRejected ? "request refused" : '"level":"warn","message":"event not verified yet"')

@@ -13,7 +13,7 @@ const MINUTE = 60_000;
 
 interface Receiver {
   readonly url: string;
-  /** What was received, in order. */
+  /** The received requests, in order. */
   readonly received: { readonly id: string; readonly data: { readonly status: string; readonly title: string } }[];
   /** Status of the answers. */
   status: number;

@@ -37,7 +37,7 @@ describe("admin.forget()", () => {
     assert.equal((await app.admin.history(MEMBER_ID)).attempts.length, 1);
     await send(portal.event("ONAPPTEST", { text: "words of the customer" }));
     await app.settled();
-    // What a plugin stores about the portal.
+    // An entry of a plugin about the portal.
     await storage.put(["plugin", "recorder", "portal", MEMBER_ID, "note"], "words of the customer");
     await storage.put(["plugin", "recorder", "portal", OTHER_MEMBER_ID, "note"], "kept");
     await storage.put(["adopt", MEMBER_ID], "acce55 of an adoption");

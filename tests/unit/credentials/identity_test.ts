@@ -1,4 +1,4 @@
-/** Who may change what: tokens, the system user and the application_token of a portal, in apps with applicationToken(). */
+/** The identity that may change tokens, the system user and the application_token of a portal, in apps with applicationToken(). */
 import assert from "node:assert/strict";
 import { NonRetriableError } from "@b24/onappupdate/errors";
 import type { FakePortal } from "@b24/onappupdate/testing";

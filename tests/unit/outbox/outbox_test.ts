@@ -37,7 +37,7 @@ interface Setup {
   readonly delivered: Delivered[];
   readonly dropped: object[];
   readonly lines: string[];
-  /** What a delivery does; none by default. */
+  /** The work of a delivery; none by default. */
   behavior: (message: unknown, context: OutboxContext) => void | Promise<void>;
   /** Starts the app, or ticks. */
   readonly tick: () => Promise<void>;
@@ -311,6 +311,31 @@ describe("the outbox", () => {
       await first.app.close();
       await other.app.close();
     }
+  });
+
+  it("delivers a message although another process has ticked while it was being stored", async () => {
+    const time = virtualTime();
+    const memory = memoryStorage({ clock: time.now });
+    let isTicked = false;
+    const storage: Storage = {
+      ...withoutWrite(memory),
+      put: async (key, value, options) => {
+        if (!isTicked && JSON.stringify(key) === JSON.stringify(outboxMessageKey("chat", "1"))) {
+          isTicked = true;
+          await time.elapse(MINUTE);
+          await other.tick();
+        }
+        return await memory.put(key, value, options);
+      },
+    };
+    const made = await setUp({ time, storage });
+    const other = await setUp({ time, storage: memory });
+    await made.outbox.put("hello", { id: "1" });
+    assert.equal(isTicked, true);
+    await other.tick();
+    assert.deepEqual(other.delivered.map(({ id }) => id), ["1"]);
+    await made.app.close();
+    await other.app.close();
   });
 
   it("takes over the messages of a process that has ended, and gives up if it ends each time", async () => {

@@ -19,7 +19,7 @@ interface Counted {
   readonly posted: () => number;
   /** Posts an event, or any other body, and waits for what this process does about it. */
   readonly post: (body: string) => Promise<number>;
-  /** What was reported since the last call. */
+  /** The reports since the last call. */
   readonly counted: () => Counts;
 }
 

@@ -59,7 +59,7 @@ function setUp(
   };
 }
 
-/** What the waiting page tells its script. */
+/** The data that the waiting page passes to its script. */
 interface PageData {
   readonly ticket: string;
   readonly view: {

@@ -62,7 +62,7 @@ describe("breaker", () => {
     assert.equal(state().trippedAt, undefined);
     end("c", "failing");
     assert.equal(state().trippedAt, 7);
-    // What waits for a retry waits, too.
+    // A portal that waits for a retry waits, too.
     assert.deepEqual([take("d"), take("c")], ["tripped", "tripped"]);
     end("c", "succeeded");
     assert.deepEqual([take("d"), take("d", true)], ["tripped", "taken"]);

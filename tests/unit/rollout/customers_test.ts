@@ -125,7 +125,7 @@ describe("a rollout of versions that customers raise", () => {
     await app.settled();
     assert.deepEqual([(await app.portal(first))?.version, begun.length], ["3.0.0", 4]);
     assert.equal((await app.portal(second))?.blocked?.on, "rollout");
-    // What it has passed is over.
+    // The stages that it has passed are over.
     behavior.fail = true;
     await app.admin.retry(second, OPERATOR);
     await app.settled();

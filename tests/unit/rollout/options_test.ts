@@ -93,7 +93,7 @@ describe("changes of a rollout", () => {
   it("are refused if they are wrong, also together with what stays", () => {
     const refused: readonly (readonly [object, RegExp])[] = [
       [{ first: ["a"] }, /cannot change the rollout with hold with "a", wanted no portal of first/],
-      [{ stages: [{ percent: 5 }] }, /with stages of which there are 1, wanted at least 2: stage 2 has begun/],
+      [{ stages: [{ percent: 5 }] }, /with stages of length 1, wanted at least 2: stage 2 has begun/],
       [{ concurrency: 5 }, /with the option concurrency that does not exist/],
       [{ window: { ...window, timeZone: "x" } }, /with window.timeZone "x"/],
     ];

@@ -9,7 +9,7 @@ const HOUR = 60 * 60 * 1000;
 
 interface Made extends Rig {
   readonly ran: string[];
-  /** What observers heard of blocked portals. */
+  /** The reports of observers about blocked portals. */
   readonly blocks: string[];
   now: number;
 }

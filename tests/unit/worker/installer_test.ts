@@ -9,7 +9,7 @@ import { OPERATOR } from "../../support/operator.ts";
 interface Installing extends Rig {
   /** Number of times that the handler of ONAPPINSTALL fails from now on. */
   failures: number;
-  /** What ran, in order. */
+  /** The handlers that ran, in order. */
   readonly ran: string[];
   readonly blocks: Parameters<Observers["portalBlocked"]>[0][];
 }

@@ -18,7 +18,7 @@ const KEYS = { clientId: CLIENT_ID, clientSecret: CLIENT_SECRET };
 
 interface Away {
   readonly answer: () => Response;
-  /** Which host answers so. */
+  /** The host that answers so. */
   readonly at: "portal" | "oauth";
   readonly blockedOn: string;
 }

@@ -31,7 +31,7 @@ interface Setup {
   /** The same storage; what is stored through it is noted. */
   readonly watched: Storage;
   readonly portal: FakePortal;
-  /** What the upgrades do. */
+  /** The work of the upgrades. */
   readonly behavior: { upgrade: () => void };
   /** Starts a process. Without observers, it notes what it is told. */
   readonly start: (observe?: Partial<Observers>, storage?: Storage) => {

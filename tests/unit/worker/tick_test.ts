@@ -305,7 +305,7 @@ describe("app.tick()", () => {
     );
     await made.time.elapse(MINUTE);
     assert.equal(ended, `${20 * SECOND} 1`);
-    // What it has started goes on.
+    // The work that it has started goes on.
     await made.time.elapse(HOUR);
     assert.deepEqual(await upgraded(made, 2), [0, 1]);
     await made.close();

@@ -18,7 +18,7 @@ describe("fileStorage() in several processes", () => {
 /** Number of acknowledged writes, by writer. */
 type Acknowledged = readonly number[];
 
-/** How a process is killed. */
+/** The way in which a process is killed. */
 interface Round {
   readonly name: string;
   /** Number of concurrent writers. */

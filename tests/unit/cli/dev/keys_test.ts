@@ -8,7 +8,7 @@ function pressed(...input: string[]): KeyAction[] {
   return input.flatMap(read);
 }
 
-/** What was run, and nothing of the typing. */
+/** The commands that ran, without the typing. */
 const run = (...input: string[]): string[] =>
   pressed(...input).flatMap((action) => action.kind === "run" ? [action.line] : []);
 

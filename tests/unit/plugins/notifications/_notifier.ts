@@ -28,7 +28,7 @@ export interface Notifier extends Crowd {
   readonly sent: Sent[];
   /** Returns what was sent since the last call, as `status title`, and the channel if it is not `chat`. */
   readonly news: () => readonly string[];
-  /** What sending does; nothing by default. */
+  /** The work of sending; nothing by default. */
   behavior: (sent: Sent, signal: AbortSignal) => void | Promise<void>;
   /** Parks the portals with the numbers from `from` to below `to`, for this reason. */
   readonly park: (from: number, to: number, reason?: string) => Promise<void>;

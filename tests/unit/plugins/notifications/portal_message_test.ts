@@ -185,7 +185,7 @@ describe("portalMessageChannel()", () => {
       // Only what is left is sent again.
       await send(channel, message);
       assert.equal(got.length, 2);
-      // What cannot be sent is final once it is all that is left.
+      // A message that cannot be sent is final once it is the only one left.
       world.now += 3_600_000;
       other.user(1, { admin: false });
       own.fail("INTERNAL_SERVER_ERROR", { method: METHOD });

@@ -32,7 +32,7 @@ export interface ApiRig extends Rig {
   readonly call: (route: string, body?: unknown, init?: CallInit) => Promise<Answer>;
 }
 
-/** What differs from an ordinary call. */
+/** The differences from an ordinary call. */
 export interface CallInit {
   /** `null` for none. */
   readonly token?: string | null;

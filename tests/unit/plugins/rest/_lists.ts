@@ -12,7 +12,7 @@ export type Row = Readonly<Record<string, unknown>>;
 export const rows = (count: number, field: string): Row[] =>
   Array.from({ length: count }, (_, i) => ({ [field]: String(3 * i + 1) }));
 
-/** What a method answers; it may throw a `Refusal`. */
+/** The answer of a method; it may throw a `Refusal`. */
 export type Run = (params: Readonly<Record<string, unknown>>, method: string) => MethodResult;
 
 /** Answers calls and batches as the fake Bitrix24 does. */

@@ -64,7 +64,7 @@ export function refusal(status: number, error: unknown, more: object = {}): Resp
 }
 
 /** Returns a timer whose time goes on to the next end of a wait when nothing else happens. */
-export function virtualTimer(passed: (ms: number) => void = () => {}): B24Timer {
+function virtualTimer(passed: (ms: number) => void = () => {}): B24Timer {
   let elapsed = 0;
   let isScheduled = false;
   const waits = new Set<{ readonly at: number; readonly end: () => void }>();

@@ -11,7 +11,7 @@ const KEY = "0123456789abcdef-1";
 
 interface Case {
   readonly add: readonly [method: string, params: Readonly<Record<string, unknown>>];
-  /** What is asked first. */
+  /** The first request. */
   readonly find: readonly [method: string, params: object];
   readonly field: string;
   /** The answer to `find` if it is there, and the result then. */

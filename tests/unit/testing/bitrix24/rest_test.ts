@@ -387,7 +387,7 @@ describe("fakeBitrix24() in a batch", () => {
         next: update("$next[more]"),
         total: update("$total[more]"),
         price: update("$result"),
-        // What is not there is replaced by what contains it.
+        // A missing part is replaced by the part that contains it.
         none: update("$result[deals][8][ID]"),
         nobody: update("$next[deals]"),
       },
