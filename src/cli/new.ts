@@ -53,7 +53,7 @@ export const newProject = defineCommand<NewOptions>({
     const steps = [`cd ${dir}`, ...(runtime === "node" ? ["npm install"] : []), `${run} dev`, `${run} bitrix24`];
     if (options.json !== true) {
       note(`\nNext, the last one in another terminal:\n${steps.map((step) => `  ${step}`).join("\n")}`);
-      if (server !== undefined) note(`\n${server} has to run before: README.md says where the app expects it.`);
+      if (server !== undefined) note(`\n${server} has to run before: see README.md.`);
     }
   },
 });

@@ -123,11 +123,10 @@ const STORAGE_NOTES: Readonly<Record<Choice["storage"], string>> = {
   postgres: "Portals are in PostgreSQL (`DATABASE_URL`), in a table that the app creates.",
 };
 
-/** The server that an app needs during development. */
+/** The server that an app needs during development, by the arguments of `docker run`. */
 const STORAGE_SERVERS: Readonly<Partial<Record<Choice["storage"], string>>> = {
-  redis: "Redis has to run first, where `REDIS_URL` of `.env` says. With Docker: `docker run -p 6379:6379 redis`.",
-  postgres: "PostgreSQL has to run first, where `DATABASE_URL` of `.env` says. With Docker:\n" +
-    "`docker run -p 5432:5432 -e POSTGRES_HOST_AUTH_METHOD=trust postgres`.",
+  redis: "-p 6379:6379 redis",
+  postgres: "-p 5432:5432 -e POSTGRES_HOST_AUTH_METHOD=trust postgres",
 };
 
 /** Returns `README.md`. */
@@ -151,7 +150,7 @@ answers, and brings each portal to the next version by the upgrades in \`upgrade
 
 ## Try it, without a portal
 
-${server === undefined ? "" : `${server}\n\n`}${
+${server === undefined ? "" : `First: \`docker run ${server}\`, or another server in \`.env\`.\n\n`}${
     isDeno ? "" : "Run `npm install` once. "
   }In one terminal, start the app; in another one, a stand-in for Bitrix24:
 
@@ -168,10 +167,7 @@ it makes, here and on the page http://127.0.0.1:4024.${
   }
 
 If port 8000 is taken, set \`PORT\` in \`.env\`, and start the stand-in with
-\`${task("bitrix24")}${
-    isDeno ? "" : " --"
-  } --events http://127.0.0.1:PORT${EVENTS_PATH}\`. For another port of the stand-in, add
-\`--port\`, and change \`ONAPPUPDATE_DEV\` in \`.env\`.
+\`${task("bitrix24")}${isDeno ? "" : " --"} --events http://127.0.0.1:PORT${EVENTS_PATH}\`.
 
 ## Test it
 

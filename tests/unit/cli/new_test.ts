@@ -25,7 +25,7 @@ describe("onappupdate new", () => {
     }
     const { name, type } = JSON.parse(readFileSync(join(dir, "package.json"), "utf8"));
     assert.deepEqual([name, type], ["my-rating", "module"]);
-    assert.match(err, /npm install\n +npm run dev\n +npm run bitrix24\n\nRedis has to run before: README\.md/);
+    assert.match(err, /npm install\n +npm run dev\n +npm run bitrix24\n\nRedis has to run before: see README\.md/);
   });
 
   it("--json lists what was written", async () => {
