@@ -200,7 +200,7 @@ ${
       ...{ name: "password", label: t("signIn.password"), type: "password" },
       ...{ autocomplete: "current-password", maxLength: MAX_PASSWORD, isRequired: true },
     })
-  }<p><button>${t("signIn.button")}</button></p>
+  }<p><button class="primary">${t("signIn.button")}</button></p>
 </form>`;
   const notices = problem === undefined ? [] : [markup`
     <div class="notice notice-bad" role="alert">
