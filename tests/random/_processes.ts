@@ -109,7 +109,8 @@ function startProcess(
   let clockError = Math.floor((world.random() * 2 - 1) * (character.clockErrorMs / SECOND + 1)) * SECOND;
   if (character.clockErrorMs > 0) log.push(`  clock of process ${id}: ${clockError / SECOND} s`);
   const clock = (): number => time.now() + clockError;
-  if (character.isDeployed) truth.versions.add(String(code.upgrades));
+  const version = Math.min(code.upgrades, LATEST);
+  if (character.isDeployed) truth.versions.add(String(version));
   const names = Array.from({ length: code.versions }, (_, i) => [`${i + 1}`, `${i + 1}.0.0`]);
   let strings = 0;
   const options = {
@@ -124,7 +125,7 @@ function startProcess(
     },
     ...{ lookup: () => Promise.resolve(undefined), tickEveryMs: false as const },
     ...(character.rollout === undefined ? {} : { rollout: character.rollout }),
-    ...(character.isDeployed ? { versions: deployed(`${code.upgrades}.0.0`) } : {}),
+    ...(character.isDeployed ? { versions: deployed(`${version}.0.0`) } : {}),
     ...(character.isMapped && !character.isDeployed ? { versions: mapped(Object.fromEntries(names)) } : {}),
   };
   const app = createApp(options).use(applicationToken()).use(world.told.plugin(() => !isKilled))
