@@ -73,8 +73,8 @@ export async function buildNpm(folder: string = join(root, "npm")): Promise<stri
   rmSync(raw);
 
   const unpacked = join(folder, "package");
-  // Its links lead to pages of the repository, where it belongs.
-  rmSync(join(unpacked, "SECURITY.md"), { force: true });
+  // They lead to pages of the repository, and are read there.
+  for (const text of ["CHANGELOG.md", "SECURITY.md"]) rmSync(join(unpacked, text), { force: true });
   const packedManifest: Manifest = JSON.parse(readFileSync(join(unpacked, "package.json"), "utf8"));
   const manifest = { ...packedManifest, ...overlay, typesVersions: typesVersions(packedManifest) };
   for (const [name, range] of Object.entries(optionalPeers)) {

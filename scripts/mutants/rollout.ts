@@ -88,6 +88,11 @@ export const ROLLOUT: readonly Mutant[] = [
       ") continue;",
     ],
     [
+      "no slots are freed because newer code works on one portal",
+      "if (isNewer(entry)) continue;",
+      "",
+    ],
+    [
       "a slot that another process takes meanwhile is freed",
       "if (breaker.slots[memberId]?.until !== until) return breaker;",
       "",
@@ -173,6 +178,13 @@ export const ROLLOUT: readonly Mutant[] = [
       "(run === undefined && isAborted(before))",
       "isAborted(before)",
       { tests: ["tests/unit/rollout/gate_test.ts"] },
+    ],
+  ]),
+  ...mutantsOf("src/rollout/candidates.ts", ["tests/unit/rollout/deployed_test.ts"], [
+    [
+      "a portal that newer code wrote stops the rollout",
+      "if (isNewer(entry)) onNewer();",
+      "if (entry === null) onNewer();",
     ],
   ]),
   ...mutantsOf("src/rollout/pump.ts", [LEFT], [

@@ -2,6 +2,20 @@
 import { type Mutant, mutantsOf } from "./mutant.ts";
 
 export const WORKER: readonly Mutant[] = [
+  ...mutantsOf("src/worker/tick.ts", ["tests/unit/worker/deploy_sweep_test.ts"], [
+    [
+      "portals that are due wait while targets cannot be raised after a deploy",
+      'log.error("failed to raise targets after a deploy", { event: "deploy_sweep.failed", err });',
+      "throw err;",
+    ],
+  ]),
+  ...mutantsOf("src/worker/deploy_sweep.ts", ["tests/unit/worker/deploy_sweep_test.ts"], [
+    [
+      "a portal that newer code wrote keeps the others on their versions",
+      "if (!isNewer(entry)) await",
+      "if (entry !== null) await",
+    ],
+  ]),
   ...mutantsOf("src/worker/release.ts", ["tests/unit/worker/ask_portal_test.ts"], [
     [
       "token pairs that a crash has left survive the purge",

@@ -28,7 +28,7 @@ export interface Acting {
 }
 
 /**
- * Runs `body` once it is known who acts and why.
+ * Runs `body` once it is known who acts and why. A dry run changes nothing, so it needs no consent.
  *
  * @throws {ExitError} with exit code 2 before anything is done, if nobody can answer questions and they are not answered by
  * options
@@ -36,12 +36,16 @@ export interface Acting {
 export async function act<Options extends ActOptions>(
   { options, terminal, note }: Invocation<Options>,
   body: (acting: Acting) => Promise<ExitCode | void>,
+  { isDryRun = false }: { readonly isDryRun?: boolean | undefined } = {},
 ): Promise<ExitCode | void> {
   const { yes = false } = options;
   if (!terminal.isInteractive) {
-    if (!yes) throw usageError("nothing was done: without a terminal, this command needs --yes");
-    if (options.reason === undefined) {
-      throw usageError("nothing was done: without a terminal, this command needs --reason TEXT");
+    const missing = [
+      ...(yes || isDryRun ? [] : ["--yes"]),
+      ...(options.reason === undefined ? ["--reason TEXT"] : []),
+    ];
+    if (missing.length > 0) {
+      throw usageError(`nothing was done: without a terminal, this command needs ${missing.join(" and ")}`);
     }
   }
   return await withClient({ options, terminal }, async (client) => {

@@ -48,7 +48,9 @@ export const adopt = defineCommand<AdoptCommandOptions>({
   run: async (invocation) => {
     const [file = "-"] = invocation.args;
     const lines = await readInput(invocation.terminal, file);
-    return await act(invocation, (acting) => adoptLines(invocation, acting, { file, lines }));
+    return await act(invocation, (acting) => adoptLines(invocation, acting, { file, lines }), {
+      isDryRun: invocation.options.dryRun,
+    });
   },
 });
 

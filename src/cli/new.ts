@@ -49,9 +49,11 @@ export const newProject = defineCommand<NewOptions>({
     const files = await writeProject(resolve(dir), choice);
     show({ dir: resolve(dir), ...choice, files }, () => files.map((file) => join(dir, file)).join("\n"));
     const run = runtime === "deno" ? "deno task" : "npm run";
+    const server = storage === "redis" ? "Redis" : storage === "postgres" ? "PostgreSQL" : undefined;
     const steps = [`cd ${dir}`, ...(runtime === "node" ? ["npm install"] : []), `${run} dev`, `${run} bitrix24`];
     if (options.json !== true) {
       note(`\nNext, the last one in another terminal:\n${steps.map((step) => `  ${step}`).join("\n")}`);
+      if (server !== undefined) note(`\n${server} has to run before: see README.md.`);
     }
   },
 });

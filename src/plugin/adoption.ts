@@ -8,16 +8,16 @@ export interface PortalToAdopt {
   /** Access token of a user of the portal, best an administrator. 1 to 255 characters. */
   readonly accessToken: string;
   /** Refresh token of the same pair. 1 to 255 characters. Without it, the portal can be called until the access token expires. */
-  readonly refreshToken?: string;
+  readonly refreshToken?: string | null;
   /** Expiry of the access token, in milliseconds since 1970. By default, what Bitrix24 says. */
-  readonly expiresAt?: number;
+  readonly expiresAt?: number | null;
   /**
    * The portal's application_token, 1 to 255 characters. It verifies events that bring no access token, such as
    * ONAPPUNINSTALL. It is believed: Bitrix24 has no call that confirms it. Never the `APP_SID` of an opened page.
    */
-  readonly applicationToken?: string;
+  readonly applicationToken?: string | null;
   /** `server_endpoint` of the token pair: the OAuth host that is asked first. Without it, each of the app's hosts may be asked. */
-  readonly serverEndpoint?: string;
+  readonly serverEndpoint?: string | null;
   /**
    * Version that the portal's data is on now, as `coerced()` reads it: an update runs the upgrades above it. A whole number counts
    * as the version that it spells.
@@ -25,7 +25,7 @@ export interface PortalToAdopt {
    * By default, what the option `initialVersion` of the app says; without that option, the version that Bitrix24 reports as
    * installed. With `deployed()` the reported one means nothing: set this or the option.
    */
-  readonly version?: string | number;
+  readonly version?: string | number | null;
 }
 
 /**

@@ -42,6 +42,9 @@ export interface HandlerContext<Event extends B24Event = B24Event> extends Conte
    * restore then: a removal that was believed is undone by the next contact that Bitrix24 confirms. Also false if a removal
    * with `clean` may have been made up, though the app is removed: another event of the removal wants the data kept, or
    * Bitrix24 still knew the app as installed after the event had come.
+   *
+   * With `versions: deployed(…)`, an app does not use the versions in events, so it does not ask about them either, and this
+   * says nothing about them: use `portal.version`.
    */
   readonly confirmed: boolean;
 }

@@ -171,6 +171,11 @@ export function readRecord(entry: Entry<PortalRecord> | null): PortalRecord | un
   return entry.value;
 }
 
+/** Returns whether newer code wrote the record: this code leaves the portal to it. */
+export function isNewer(entry: Entry<PortalRecord> | null): boolean {
+  return entry !== null && entry.value.format !== PORTAL_FORMAT;
+}
+
 /** Returns what a portal is blocked on: an installer that is parked holds up its upgrades. */
 export function blockOf(record: PortalRecord): PortalBlock | undefined {
   const { blocked, installer, version, target } = record;

@@ -1,7 +1,7 @@
 /** The portals that could begin, or go on, if they get a slot. */
 import type { AppRuntime } from "../plugin/runtime.ts";
 import { indexPrefix, portalKey, PORTALS } from "../portal/keys.ts";
-import { type PortalRecord, readRecord } from "../portal/record.ts";
+import { isNewer, type PortalRecord, readRecord } from "../portal/record.ts";
 import { listKeys } from "../storage/list_keys.ts";
 import type { Storage } from "../storage/storage.ts";
 import { compareVersions } from "../version.ts";
@@ -42,7 +42,9 @@ export async function* raisable(
 ): AsyncGenerator<Candidate> {
   const { runtime: { storage }, upgrades } = parts;
   survey.isAnyBelow = !hasPercent(state);
-  for await (const record of recordsOfStage(storage, state)) {
+  // Its version is not known.
+  const onNewer = (): void => void (survey.isAnyBelow = true);
+  for await (const record of recordsOfStage(storage, state, onNewer)) {
     if (isBelow(record, state.target)) survey.isAnyBelow = true;
     if (!isRaisable(record, state.target, isAborted) || !isReached(state, record.memberId)) continue;
     yield { memberId: record.memberId, upgradeId: nextUpgradeId(upgrades, record, state.target), state };
@@ -60,11 +62,15 @@ export function isBelow({ status, version }: PortalRecord, target: string): bool
 }
 
 /** Lists the portals of a stage, and perhaps others. */
-async function* recordsOfStage(storage: Storage, state: TargetState): AsyncGenerator<PortalRecord> {
-  if (hasPercent(state)) return yield* recordsIn(storage);
+async function* recordsOfStage(
+  storage: Storage,
+  state: TargetState,
+  onNewer: () => void,
+): AsyncGenerator<PortalRecord> {
+  if (hasPercent(state)) return yield* recordsIn(storage, onNewer);
   const stages = state.options.stages.slice(0, state.stage + 1);
   const portals = Math.max(0, ...stages.map((stage) => "portals" in stage ? stage.portals : 0));
-  yield* recordsOf(storage, membersOf(planOf(state), portals));
+  yield* recordsOf(storage, membersOf(planOf(state), portals), onNewer);
 }
 
 /** Lists the portals that wait for their rollouts, and no longer have to. */
@@ -93,14 +99,26 @@ export async function* indexedRecords(
   }
 }
 
-/** Lists the records of all portals. */
-export async function* recordsIn(storage: Storage): AsyncGenerator<PortalRecord> {
-  for await (const entry of storage.list<PortalRecord>(PORTALS)) yield readRecord(entry)!;
+/** Lists the records of all portals, without those that newer code wrote: `onNewer` is called for each. */
+export async function* recordsIn(storage: Storage, onNewer = () => {}): AsyncGenerator<PortalRecord> {
+  for await (const entry of storage.list<PortalRecord>(PORTALS)) {
+    if (isNewer(entry)) onNewer();
+    else yield readRecord(entry)!;
+  }
 }
 
-async function* recordsOf(storage: Storage, memberIds: readonly string[]): AsyncGenerator<PortalRecord> {
+async function* recordsOf(
+  storage: Storage,
+  memberIds: readonly string[],
+  onNewer?: () => void,
+): AsyncGenerator<PortalRecord> {
   for (const memberId of memberIds) {
-    const record = readRecord(await storage.get<PortalRecord>(portalKey(memberId)));
+    const entry = await storage.get<PortalRecord>(portalKey(memberId));
+    if (onNewer !== undefined && isNewer(entry)) {
+      onNewer();
+      continue;
+    }
+    const record = readRecord(entry);
     if (record !== undefined) yield record;
   }
 }

@@ -1,7 +1,7 @@
 /** After a deploy of code with `deployed()`: raises the targets of all portals to the version of the code. */
 import type { AppRuntime } from "../plugin/runtime.ts";
 import { DEPLOY_SWEEP, portalKey, PORTALS } from "../portal/keys.ts";
-import type { PortalRecord } from "../portal/record.ts";
+import { isNewer, type PortalRecord } from "../portal/record.ts";
 import type { Entry } from "../storage/storage.ts";
 import { compareVersions } from "../version.ts";
 import { raiseTarget } from "./missed_updates.ts";
@@ -31,19 +31,20 @@ export function createDeploySweep(runtime: AppRuntime): (limit: number) => Promi
 
 async function sweepNext(
   runtime: AppRuntime,
-  entry: Entry<Sweep> | null,
+  stored: Entry<Sweep> | null,
   { version, after }: Sweep,
   limit: number,
 ): Promise<boolean> {
   const options = after === undefined ? { limit } : { limit, after: portalKey(after) };
   let last: string | undefined;
-  for await (const { key } of runtime.storage.list<PortalRecord>(PORTALS, options)) {
-    last = key[1]!;
-    await raiseTarget(runtime, last, version);
+  for await (const entry of runtime.storage.list<PortalRecord>(PORTALS, options)) {
+    last = entry.key[1]!;
+    if (!isNewer(entry)) await raiseTarget(runtime, last, version);
+    else runtime.log.warn("portal left to newer code", { event: "deploy_sweep.skipped", memberId: last });
   }
   const next: Sweep = last === undefined ? { version, isDone: true } : { version, after: last };
   // If another process has written since, it has raised the same portals.
-  await runtime.storage.put(DEPLOY_SWEEP, next, { ifVersion: entry?.version ?? null });
+  await runtime.storage.put(DEPLOY_SWEEP, next, { ifVersion: stored?.version ?? null });
   if (next.isDone) runtime.log.info("deploy sweep finished", { event: "deploy_sweep.finished", version });
   return next.isDone === true;
 }

@@ -118,6 +118,17 @@ export function createTicker(
       log.warn("failed to store the hourly counts", { event: "counts.snapshot_failed", err })
     );
 
+  /** Raises targets after a deploy. Resolves to whether no portal is left, or it has failed. */
+  const raiseTargets = async (limit: number, goesOn: boolean): Promise<boolean> => {
+    try {
+      if (sweep !== undefined) return await sweep(limit);
+      await rollout?.tick(limit, { goesOn });
+    } catch (err) {
+      log.error("failed to raise targets after a deploy", { event: "deploy_sweep.failed", err });
+    }
+    return true;
+  };
+
   const isPaused = async (): Promise<boolean> => await pauseSwitch.current() !== undefined;
 
   const deliver = (): Promise<void> =>
@@ -153,7 +164,7 @@ export function createTicker(
       // Not after the rest: that may fail, or take all of the budget.
       const pluginsTicked = tickPlugins();
       const work = async (): Promise<void> => {
-        await (sweep?.(limit) ?? rollout?.tick(limit, { goesOn: false }));
+        await raiseTargets(limit, false);
         const verified = verify().then(() => verifier.settled());
         const worked = isPaused().then((isPaused) => isPaused ? undefined : workThrough(round, limit, isOver));
         await Promise.all([verified, worked, recountPage(), batches.goOn(), pluginsTicked]);
@@ -176,7 +187,7 @@ export function createTicker(
       const round = createRound(runtime, worker, { limit: Infinity, concurrency: Infinity, isOver: () => isStopped });
       let isSwept: boolean;
       do {
-        isSwept = await (sweep?.(SWEEP_PAGE) ?? rollout?.tick(Infinity, { goesOn: true }).then(() => true)) ?? true;
+        isSwept = await raiseTargets(sweep === undefined ? Infinity : SWEEP_PAGE, true);
         if (!await isPaused()) await round.passDue();
       } while (!isSwept && !isStopped);
       await recounting;

@@ -7,9 +7,10 @@ import { portalKey } from "../../src/portal/keys.ts";
 import type { PortalRecord } from "../../src/portal/record.ts";
 import { digest } from "../../src/net/digest.ts";
 import { claimingEvent, forgedEvent, stolenEvent } from "./_forged.ts";
+import { MAX_VALUE_BYTES } from "./_storage.ts";
 import type { Processes } from "./_processes.ts";
 import { waitingDeliveries } from "../support/waiting.ts";
-import { actOnRollout, adopt, rehearse, setVersion, stopBatch, useCredentials } from "./_vendor.ts";
+import { actOnRollout, adopt, rehearse, setVersion, silence, stopBatch, useCredentials } from "./_vendor.ts";
 import { DAY, HOUR, LATEST, MINUTE, noteTruth, type PendingEvent, SECOND, USER, type World } from "./_world.ts";
 import { OPERATOR } from "../support/operator.ts";
 
@@ -57,6 +58,7 @@ export async function act(world: World, processes: Processes): Promise<void> {
     [character.clocksJump ? 4 : 0, () => moveClock(world, processes)],
     [hasRollout ? 6 : 0, () => operate(world, processes, "rollout", (app) => actOnRollout(world, app))],
     [1, () => operate(world, processes, "stop the batches", stopBatch)],
+    [1, () => operate(world, processes, "silence", (app) => silence(world, app))],
     [5, () => deploy(world, processes)],
   ];
   let fate = random() * actions.reduce((sum, [weight]) => sum + weight, 0);
@@ -141,7 +143,7 @@ function install(world: World, mayBeOlder = true): void {
   if (!character.hasWizard) world.pending.push({ body, name: `install ${version}` });
 }
 
-function update(world: World): void {
+export function update(world: World): void {
   const { random, pick, portal, truth, character, log } = world;
   if (truth.version === LATEST || !truth.isPaid) return;
   const isUser = random() < 0.2;
@@ -188,8 +190,9 @@ function addDeal(world: World): void {
   if (!truth.isFinished || !truth.isPaid) return;
   const deal = `${pending.length}-${Math.floor(random() * 1e9)}`;
   const options = random() < 0.3 ? { userId: USER } : random() < 0.2 ? { tokenless: true } : {};
+  const size = world.character.hasLarge ? world.pick([0, 3000, 10_000, 2 * MAX_VALUE_BYTES]) : 0;
   pending.push({
-    body: portal.event("ONCRMDEALADD", { ID: deal }, options),
+    body: portal.event("ONCRMDEALADD", { ID: deal, ...size > 0 && { TEXT: "_".repeat(size) } }, options),
     name: `deal ${deal}`,
     deal,
     installation: truth.installations,
@@ -250,7 +253,8 @@ export async function deliver(world: World, processes: Processes, event: Pending
   const { status, body } = await world.drive(processes.any().app.fetch(post(event.body)));
   await body?.cancel();
   log.push(`  ${event.name}: ${status}`);
-  assert([200, 403, 503].includes(status), `saw ${status} for ${event.name}`);
+  const isTooLarge = event.body.length > MAX_VALUE_BYTES;
+  assert((isTooLarge ? [413] : [200, 403, 503]).includes(status), `saw ${status} for ${event.name}`);
   if (event.isForged) return;
   if (status === 403 && event.removal !== undefined) world.truth.refusedRemoval = event.removal;
   if (status === 200 && event.removal !== undefined) world.truth.acceptedRemoval = event.removal;

@@ -8,10 +8,10 @@ import type { App } from "@b24/onappupdate";
 import type { PortalRecord } from "../../src/portal/record.ts";
 import { entryTime, listDue } from "../../src/portal/schedule.ts";
 import { MEMBER_ID } from "../support/app.ts";
-import { act, deliver, finish, forget, installElsewhere, open, operate, pay, reinstall } from "./_actions.ts";
+import { act, deliver, finish, forget, installElsewhere, open, operate, pay, reinstall, update } from "./_actions.ts";
 import { type Processes, startProcesses } from "./_processes.ts";
 import type { Truth } from "./_invariants.ts";
-import { createWorld, DAY, HOUR, MINUTE, SECOND, type World } from "./_world.ts";
+import { createWorld, DAY, HOUR, LATEST, MINUTE, SECOND, type World } from "./_world.ts";
 import { letRolloutsGoOn } from "./_vendor.ts";
 import { waitingDeliveries } from "../support/waiting.ts";
 import { OPERATOR } from "../support/operator.ts";
@@ -100,6 +100,11 @@ async function endFailures(world: World, processes: Processes): Promise<void> {
   await time.elapse(61 * SECOND);
   await operate(world, processes, "resume", (app) => app.admin.resume(OPERATOR));
   if (truth.isInstalled && !truth.isPaid) pay(world);
+  // The customer gets the version that the vendor publishes after an aborted one.
+  while (world.isAborted && truth.isInstalled && truth.version < LATEST) {
+    update(world);
+    await time.elapse(SECOND);
+  }
   if (truth.isInstalled && !truth.isFinished) {
     await time.elapse(world.character.lagMs);
     await open(world, processes, 1);
@@ -145,8 +150,9 @@ async function isCurrent(world: World): Promise<boolean> {
 }
 
 /** Returns whether a portal is on the version of Bitrix24. After a removal that the app missed, it may be on a later one. */
-function isReached({ truth }: World, { version = "0" }: PortalRecord): boolean {
+function isReached({ truth, character }: World, { version = "0" }: PortalRecord): boolean {
   const major = Number(version.split(".")[0]);
+  if (character.isDeployed) return major === LATEST;
   return major === truth.version || (isRemovalMissed(truth) && major > truth.version);
 }
 
@@ -167,7 +173,8 @@ async function assertFinalState(world: World, app: App): Promise<void> {
   assert(isInstalled || !truth.isInstalled, `saw ${record?.status}, Bitrix24 has the app installed`);
   if (isInstalled && !truth.isInstalled) await assertShown(world, app, record);
   assert.equal(record?.lease, undefined);
-  const due = await Array.fromAsync(listDue(storage, Infinity), (entry) => entry.due);
+  const all = await Array.fromAsync(listDue(storage, Infinity));
+  const due = all.filter(({ memberId }) => memberId === MEMBER_ID).map((entry) => entry.due);
   assert(
     record?.due === undefined || entryTime(record.due) > time.now(),
     `due at ${record?.due}, now is ${time.now()}`,
@@ -181,6 +188,7 @@ async function assertFinalState(world: World, app: App): Promise<void> {
   assert.deepEqual(record?.reports, undefined, "observers were told everything");
   world.told.assertAll();
   await world.outbox.assertAll(app);
+  await world.assertStored();
   if (record === undefined) return;
   if (truth.isInstalled) {
     assert.equal(record.version, record.target);
@@ -191,6 +199,8 @@ async function assertFinalState(world: World, app: App): Promise<void> {
   const inbox = (await waitingDeliveries(storage, record.memberId)).map(({ id }) => id);
   assert.deepEqual(inbox.filter((id) => !waitsForToken(record, id)), [], "the inbox is empty");
   const status = truth.isInstalled ? "current" : "uninstalled";
+  // No total is replaced while it would lack a portal that this code cannot read.
+  if (world.character.hasNewer) return;
   assert.deepEqual((await app.admin.counts()).map(({ status, count }) => [status, count]), [[status, 1]]);
 }
 

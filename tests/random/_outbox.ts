@@ -13,7 +13,10 @@ export interface Outbox {
   readonly assertAll: (app: App) => Promise<void>;
 }
 
-const NAME = "messages";
+/** Name of the plugin that has the messages. */
+export const NAME = "messages";
+/** Id of a message that newer code has stored. */
+export const NEWER_MESSAGE_ID = "newer";
 
 export function createOutbox(): Outbox {
   const stored = new Set<string>();
@@ -51,7 +54,10 @@ export function createOutbox(): Outbox {
     },
     assertAll: async ({ admin }) => {
       for (const state of ["waiting", "dead"] as const) {
-        assert.deepEqual((await admin.outbox.list({ state })).items, [], `${state} messages of the outbox`);
+        const { items } = await admin.outbox.list({ state });
+        // This code must not touch that one.
+        const own = items.filter(({ id }) => id !== NEWER_MESSAGE_ID);
+        assert.deepEqual(own, [], `${state} messages of the outbox`);
       }
       const lost = [...stored].filter((id) => !delivered.has(id));
       assert.deepEqual(lost, [], "messages of the outbox are lost");

@@ -2,6 +2,7 @@
 import {
   type App,
   createApp,
+  deployed,
   mapped,
   NonRetriableError,
   RetryAfterError,
@@ -14,6 +15,7 @@ import { StorageError } from "@b24/onappupdate/errors";
 import { CLIENT_ID } from "../support/app.ts";
 import { simulated } from "../support/time.ts";
 import { watchedLogger } from "./_logger.ts";
+import { MAX_VALUE_BYTES } from "./_storage.ts";
 import { CLIENT_SECRET, DAY, HOUR, LATEST, SECOND, type World } from "./_world.ts";
 
 /** A process of the app. */
@@ -107,6 +109,8 @@ function startProcess(
   let clockError = Math.floor((world.random() * 2 - 1) * (character.clockErrorMs / SECOND + 1)) * SECOND;
   if (character.clockErrorMs > 0) log.push(`  clock of process ${id}: ${clockError / SECOND} s`);
   const clock = (): number => time.now() + clockError;
+  const version = Math.min(code.upgrades, LATEST);
+  if (character.isDeployed) truth.versions.add(String(version));
   const names = Array.from({ length: code.versions }, (_, i) => [`${i + 1}`, `${i + 1}.0.0`]);
   let strings = 0;
   const options = {
@@ -121,7 +125,8 @@ function startProcess(
     },
     ...{ lookup: () => Promise.resolve(undefined), tickEveryMs: false as const },
     ...(character.rollout === undefined ? {} : { rollout: character.rollout }),
-    ...(character.isMapped ? { versions: mapped(Object.fromEntries(names)) } : {}),
+    ...(character.isDeployed ? { versions: deployed(`${version}.0.0`) } : {}),
+    ...(character.isMapped && !character.isDeployed ? { versions: mapped(Object.fromEntries(names)) } : {}),
   };
   const app = createApp(options).use(applicationToken()).use(world.told.plugin(() => !isKilled))
     .use(world.outbox.plugin(() => !isKilled, () => {
@@ -135,7 +140,10 @@ function startProcess(
     mayFail(world, "deal");
     seen.add(String(event.data.extra["ID"]));
   }).on(["ONAPPINSTALL", "ONAPPUPDATE"], ({ event: { name, data } }) => {
-    if (!truth.versions.has(data.version.split(".")[0]!)) violations.push(`a handler saw version ${data.version}`);
+    // With deployed(), the version in events is not used, and nobody is asked about it.
+    if (!character.isDeployed && !truth.versions.has(data.version.split(".")[0]!)) {
+      violations.push(`a handler saw version ${data.version}`);
+    }
     mayFail(world, name);
   }).on(
     "ONAPPUNINSTALL",
@@ -170,7 +178,8 @@ function upgradeOf(world: World, to: number, isAlive: () => boolean): (ctx: Upgr
     const result = await step("one", () => {
       if (isRun()) note(stepResults.started(name));
       mayFail(world, `step of ${to}`);
-      return `${++started} at ${world.time.now()}`;
+      const result = `${++started} at ${world.time.now()}`;
+      return result.padEnd(sizeOfResult(world), "_");
     }, { undo: () => mayFail(world, `undo of ${to}`) });
     if (isRun()) note(stepResults.received(name, result));
     if (world.character.sleeps) await sleep("a minute", 60 * SECOND);
@@ -179,6 +188,12 @@ function upgradeOf(world: World, to: number, isAlive: () => boolean): (ctx: Upgr
       return Promise.resolve({ next: page < 2 ? page + 1 : null, done: 1 });
     });
   };
+}
+
+/** Returns the size of the result of a step. The storage cannot take the largest ones. */
+function sizeOfResult({ character, hasFailures, pick }: World): number {
+  if (!character.hasLarge) return 0;
+  return pick([0, 300, 20_000, ...hasFailures ? [2 * MAX_VALUE_BYTES] : []]);
 }
 
 function mayFail({ hasFailures, random, pick, character, log }: World, where: string): void {

@@ -1,6 +1,6 @@
 /** The world of a random life: a portal at Bitrix24, the storage and processes of the app, and what really happened. */
 import { createHash } from "node:crypto";
-import { memoryStorage, type RolloutOptions, type Storage } from "@b24/onappupdate";
+import type { RolloutOptions, Storage } from "@b24/onappupdate";
 import type { Key } from "@b24/onappupdate/storage";
 import { type FakeBitrix24, fakeBitrix24, type FakePortal } from "@b24/onappupdate/testing";
 import { type CredentialsEntry, openRecord } from "../../src/portal/credentials_record.ts";
@@ -15,6 +15,7 @@ import { type VirtualTime, virtualTime } from "../support/time.ts";
 import { isBelieved, isMistaken, pairViolationsOf, type Truth, violationsOf } from "./_invariants.ts";
 import { createTold, type Told } from "../support/told.ts";
 import { withoutWrite } from "../support/without_write.ts";
+import { createLifeStorage } from "./_storage.ts";
 import { createOutbox, type Outbox } from "./_outbox.ts";
 import { createStepResults, type StepResults } from "./_step_results.ts";
 
@@ -56,6 +57,14 @@ export interface Character {
   readonly isOld: boolean;
   /** The storage applies ordered writes at once. */
   readonly isAtomic: boolean;
+  /** The storage is encrypted. */
+  readonly isEncrypted: boolean;
+  /** Newer code has stored another portal, and a message. */
+  readonly hasNewer: boolean;
+  /** The version of the code is the target of portals, whatever version Bitrix24 has. */
+  readonly isDeployed: boolean;
+  /** Events may be large, and results of steps too large for the storage. */
+  readonly hasLarge: boolean;
 }
 
 /** With `first`, the portal is in the first stage. */
@@ -103,11 +112,15 @@ export interface World {
   /** States that were in effect and never true. */
   readonly violations: string[];
   readonly log: string[];
+  /** A rollout was aborted: only a higher version reaches its portals. */
+  isAborted: boolean;
   /** Handlers, steps and storages fail. */
   hasFailures: boolean;
   /** The last forget() ended in the middle: a further call has to erase the rest. */
   isHalfForgotten: boolean;
   readonly record: () => Promise<PortalRecord | undefined>;
+  /** Asserts that everything in the storage is encrypted if it has to be, and that what newer code wrote is as it was. */
+  readonly assertStored: () => Promise<void>;
   /** Waits for a promise while time passes as needed. */
   readonly drive: <T>(work: Promise<T>) => Promise<T>;
 }
@@ -132,6 +145,10 @@ export function createWorld(seed: number, log: string[]): World {
     isOld: random() < 0.2,
     clocksJump: random() < 0.1,
     isAtomic: random() < 0.5,
+    isEncrypted: random() < 0.3,
+    hasNewer: random() < 0.2,
+    isDeployed: random() < 0.25,
+    hasLarge: random() < 0.3,
     ...random() < 0.3 && { rollout: pick(ROLLOUTS) },
   };
   log.push(JSON.stringify(character));
@@ -141,7 +158,9 @@ export function createWorld(seed: number, log: string[]): World {
   const attacker = bitrix24.portal({ memberId: ATTACKER_MEMBER_ID, domain: "attacker.bitrix24.de" });
   attacker.install(1);
   const portal = bitrix24.portal({ memberId: MEMBER_ID });
-  const memory = memoryStorage({ clock: time.now });
+  const { isEncrypted, hasNewer } = character;
+  const life = createLifeStorage({ clock: time.now, pick, isEncrypted, hasNewer });
+  const memory = life.storage;
   const truth: Truth = {
     ...{
       versions: new Set<string>(),
@@ -225,11 +244,13 @@ export function createWorld(seed: number, log: string[]): World {
       told,
       stepResults,
       domains,
+      isAborted: false,
       hasFailures: true,
       isHalfForgotten: false,
       outbox: createOutbox(),
     },
     record: async () => await openedRecord(memory, MEMBER_ID),
+    assertStored: life.assertAll,
     drive: (work) => drive(time, work),
   };
 }

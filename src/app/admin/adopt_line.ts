@@ -82,7 +82,8 @@ function problemOf(portal: Readonly<Record<string, unknown>>): string | undefine
   for (const [name, { wanted, accepts, isRequired }] of Object.entries(RULES)) {
     const value = portal[name] ?? undefined;
     if (value === undefined ? isRequired !== true : accepts(value)) continue;
-    return `${name} is ${name === "version" ? quoted(value) : kindOf(value)}, wanted ${wanted}`;
+    const seen = name === "version" ? quoted(value) : name === "expiresAt" ? kindOfTime(value) : kindOf(value);
+    return `${name} is ${seen}, wanted ${wanted}`;
   }
   return undefined;
 }
@@ -116,6 +117,12 @@ function quoted(value: unknown): string {
   return typeof value === "string" && value !== "" && value.length <= MAX_QUOTED
     ? JSON.stringify(value)
     : kindOf(value);
+}
+
+/** `expires` of Bitrix24 is in seconds, so that is the most frequent mistake. */
+function kindOfTime(value: unknown): string {
+  const isSeconds = typeof value === "number" && value >= EARLIEST_MS / 1000 && value < EARLIEST_MS;
+  return isSeconds ? "a time in seconds" : kindOf(value);
 }
 
 function kindOf(value: unknown): string {

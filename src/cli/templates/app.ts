@@ -77,7 +77,7 @@ const storage = {
     code: (choice) =>
       `const client = createClient({ url: ${variable(choice, "REDIS_URL")} ?? "redis://127.0.0.1:6379" });
 // Without it, a lost connection would end the process.
-client.on("error", (error) => console.error(error.message));
+client.on("error", (error) => console.error("Redis:", error.message));
 await client.connect();
 // Each app on this Redis has a prefix of its own.
 const storage = {

@@ -28,20 +28,23 @@ export function envFile(choice: Choice): string {
   );
 }
 
-/** Returns `.env.example`, which lists what production needs. */
+/**
+ * Returns `.env.example`, which lists what production needs. What the `Dockerfile` sets is a comment: as an `--env-file` of a
+ * container, this file would replace it.
+ */
 export function envExampleFile(choice: Choice): string {
   return lines(
     "# From the vendor's cabinet of Bitrix24, or from the page of a local app.",
     "CLIENT_ID=",
     "CLIENT_SECRET=",
-    ...STORAGE_VARIABLES[choice.storage](choice),
+    ...STORAGE_VARIABLES[choice.storage](choice).map((line) => line.replace(/^(?=DATABASE=|KV_PATH=)/, "# ")),
     "# Encrypts the tokens of portals in the storage: openssl rand -base64 32",
     "STORAGE_KEY=",
     "# Digest of the token for the operator API, as onappupdate token operator --role operate prints it. Empty: no API.",
     "OPERATOR_SHA256=",
     "PORT=8000",
-    "# 0.0.0.0 in a container.",
-    "HOST=127.0.0.1",
+    "# The address to listen on: 127.0.0.1 by default, 0.0.0.0 in the container.",
+    "# HOST=127.0.0.1",
     "# Only for development: the address that onappupdate dev prints.",
     "# ONAPPUPDATE_DEV=http://127.0.0.1:4024",
   );
@@ -120,6 +123,12 @@ const STORAGE_NOTES: Readonly<Record<Choice["storage"], string>> = {
   postgres: "Portals are in PostgreSQL (`DATABASE_URL`), in a table that the app creates.",
 };
 
+/** The server that an app needs during development, by the arguments of `docker run`. */
+const STORAGE_SERVERS: Readonly<Partial<Record<Choice["storage"], string>>> = {
+  redis: "-p 6379:6379 redis",
+  postgres: "-p 5432:5432 -e POSTGRES_HOST_AUTH_METHOD=trust postgres",
+};
+
 /** Returns `README.md`. */
 export function readmeFile(choice: Choice): string {
   const isDeno = choice.runtime === "deno";
@@ -128,6 +137,7 @@ export function readmeFile(choice: Choice): string {
   const cli = isDeno ? "deno task onappupdate" : "npm run --silent onappupdate --";
   const isMemory = choice.storage === "memory";
   const packages = packagesOf(choice);
+  const server = STORAGE_SERVERS[choice.storage];
   return `# ${choice.name}
 
 A Bitrix24 app with [@b24/onappupdate](https://jsr.io/@b24/onappupdate): it verifies events, stores them before it
@@ -140,7 +150,9 @@ answers, and brings each portal to the next version by the upgrades in \`upgrade
 
 ## Try it, without a portal
 
-${isDeno ? "" : "Run `npm install` once. "}In one terminal, start the app; in another one, a stand-in for Bitrix24:
+${server === undefined ? "" : `First: \`docker run ${server}\`, or another server in \`.env\`.\n\n`}${
+    isDeno ? "" : "Run `npm install` once. "
+  }In one terminal, start the app; in another one, a stand-in for Bitrix24:
 
 \`\`\`sh
 ${task("dev")}
@@ -153,6 +165,9 @@ it makes, here and on the page http://127.0.0.1:4024.${
       ? ""
       : "\nIt keeps its portals in `portals.json`. To begin again, delete that file and what the storage has."
   }
+
+If port 8000 is taken, set \`PORT\` in \`.env\`, and start the stand-in with
+\`${task("bitrix24")}${isDeno ? "" : " --"} --events http://127.0.0.1:PORT${EVENTS_PATH}\`.
 
 ## Test it
 

@@ -124,7 +124,11 @@ describe("admin.adopt()", () => {
       [{ memberId: good.row.memberId }, "invalid", /^accessToken is missing, wanted a token/],
       [{ ...good.row, accessToken: `${secret} ` }, "invalid", /^accessToken is a string of 37 characters/],
       [{ ...good.row, refreshToken: "" }, "invalid", /^refreshToken is an empty string/],
-      [{ ...good.row, expiresAt: 1_785_400_000 }, "invalid", /^expiresAt is a number, wanted a time in milliseconds/],
+      [
+        { ...good.row, expiresAt: 1_785_400_000 },
+        "invalid",
+        /^expiresAt is a time in seconds, wanted a time in milliseconds/,
+      ],
       [{ ...good.row, serverEndpoint: "oauth" }, "invalid", /^serverEndpoint is a string of 5 characters/],
       [{ ...good.row, version: "latest" }, "invalid", /^version is "latest", wanted a version such as/],
       [{ ...good.row, version: 2.1 }, "invalid", /^version is 2.1, wanted a version such as/],

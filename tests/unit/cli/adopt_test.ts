@@ -61,6 +61,8 @@ describe("onappupdate adopt", () => {
       ...{ ...options, stdin, isTerminal: true, ask },
     });
     assert.deepEqual([dry.code, dry.out], [0, "Dry run, nothing is stored: 1 line, 1 adopted, 0 not adopted\n"]);
+    const piped = await cli(["adopt", "-", "--dry-run", "--reason", "x", "--app", "app.ts"], { ...options, stdin });
+    assert.deepEqual([piped.code, piped.out], [dry.code, dry.out], piped.err);
     const refused = await cli(["adopt", "-", "--refresh", "--reason", "x", "--app", "app.ts"], {
       ...{ ...options, stdin, isTerminal: true, ask },
     });

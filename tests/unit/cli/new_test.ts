@@ -25,7 +25,7 @@ describe("onappupdate new", () => {
     }
     const { name, type } = JSON.parse(readFileSync(join(dir, "package.json"), "utf8"));
     assert.deepEqual([name, type], ["my-rating", "module"]);
-    assert.match(err, /npm install\n +npm run dev\n +npm run bitrix24/);
+    assert.match(err, /npm install\n +npm run dev\n +npm run bitrix24\n\nRedis has to run before: see README\.md/);
   });
 
   it("--json lists what was written", async () => {
@@ -118,6 +118,10 @@ describe("projectFiles()", () => {
       const others = ["REDIS_PREFIX", "DATABASE_TABLE", "DENO_DEPLOYMENT_ID"];
       assert.deepEqual([...new Set(read)].filter((name) => !known.includes(name) && !others.includes(name)), []);
       assert.doesNotMatch(files.get("Dockerfile")!, /ONAPPUPDATE_DEV/);
+      // `docker run --env-file` would replace what the Dockerfile sets.
+      for (const [, name] of files.get("Dockerfile")!.matchAll(/(?:^ENV | )(HOST|DATABASE|KV_PATH)=/gm)) {
+        assert.doesNotMatch(files.get(".env.example")!, new RegExp(`^${name}=`, "m"));
+      }
       const [, command] = /^HEALTHCHECK CMD (.*)$/m.exec(files.get("Dockerfile")!)!;
       assert.match(JSON.parse(command!).at(-1), /\/healthz'/);
       for (const name of [".gitignore", ".dockerignore"]) assert.match(files.get(name)!, /^\.env$/m);

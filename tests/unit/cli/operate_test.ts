@@ -327,7 +327,7 @@ describe("operating commands", () => {
 
   test("without a terminal, nothing is done without --yes and --reason, and a filter needs --expect", async () => {
     const refused = {
-      "retry X": /needs --yes/,
+      "retry X": /needs --yes and --reason TEXT/,
       "retry X --yes": /needs --reason/,
       "retry --status parked --yes --reason x": /needs --expect N/,
       "retry --yes --reason x": /wanted a portal, or a filter/,

@@ -1,6 +1,8 @@
 import assert from "node:assert/strict";
 import { memoryStorage, NonRetriableError, type Storage } from "@b24/onappupdate";
 import { codeAt, inOrderOf, memberIds, storeInstalled, tickOut, versionsOf } from "../../support/rollout.ts";
+import { portalKey } from "../../../src/portal/keys.ts";
+import { OPERATOR } from "../../support/operator.ts";
 import { movableClock } from "../../support/app.ts";
 import { describe, it } from "../../support/test.ts";
 
@@ -54,6 +56,20 @@ describe("a rollout of a deployed version", () => {
     assert.equal(begun.length, 100);
     assert.deepEqual(await versionsOf(storage, IDS), { "2.0.0": 100 });
     assert.equal((await app.admin.rollout.status())?.state, "finished");
+    await app.close();
+  });
+
+  it("leaves a portal alone that newer code wrote, and goes on with the others", async () => {
+    const storage = await installed();
+    const newer = { format: 1000 };
+    await storage.put(portalKey(IDS[7]!), newer);
+    const { app, begun } = codeAt("2.0.0", { storage, rollout: { stages: [{ portals: 5 }, { percent: 100 }] } });
+    await tickOut(app);
+    assert.equal(begun.length, 5);
+    await app.admin.rollout.promote("2.0.0", OPERATOR);
+    await tickOut(app);
+    assert.equal(begun.length, 99);
+    assert.deepEqual((await storage.get(portalKey(IDS[7]!)))?.value, newer);
     await app.close();
   });
 

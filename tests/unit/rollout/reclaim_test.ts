@@ -65,6 +65,13 @@ describe("reclaimSlots()", () => {
     assert.deepEqual(await left(), { a: MINUTE });
   });
 
+  it("leaves the slot of a portal alone that newer code wrote, and frees the others", async () => {
+    const { storage, reclaim, left } = await setUp({ newer: 0, other: 0 });
+    await storage.put(portalKey("newer"), { format: 1000 });
+    await reclaim();
+    assert.deepEqual(await left(), { newer: 0 });
+  });
+
   it("leaves a slot alone that another process takes meanwhile", async () => {
     const { storage, take, reclaim, left } = await setUp({ a: 0 });
     await reclaim({

@@ -1,7 +1,9 @@
 import assert from "node:assert/strict";
 import { type App, createApp, deployed, memoryStorage, type Storage } from "@b24/onappupdate";
-import { DEPLOY_SWEEP } from "../../../src/portal/keys.ts";
+import { StorageError } from "@b24/onappupdate/errors";
+import { DEPLOY_SWEEP, PAUSE, portalKey } from "../../../src/portal/keys.ts";
 import { quietLogger, rig, trustAll } from "../../support/app.ts";
+import { OPERATOR } from "../../support/operator.ts";
 import { describe, it } from "../../support/test.ts";
 
 const IDS = [..."abcdef"].map((digit) => digit.repeat(32));
@@ -46,6 +48,42 @@ describe("tick() after a deploy of deployed()", () => {
     assert.equal(ran.length, 2 * IDS.length);
     assert.deepEqual((await storage.get(DEPLOY_SWEEP))?.value, { version: "2.3.0", isDone: true });
     assert.equal((await old.portal(IDS[0]!))?.version, "2.3.0");
+  });
+
+  it("leaves a portal alone that newer code wrote, and raises the others", async () => {
+    const storage = await installedAt("2.2.0");
+    const newer = { format: 1000, news: true };
+    await storage.put(portalKey(IDS[2]!), newer);
+    const ran: string[] = [];
+    const app = codeAt("2.3.0", storage, ran);
+    for (let tick = 0; tick < 2; tick++) assert.equal((await app.tick()).failed, 0);
+    const others = IDS.filter((id) => id !== IDS[2]);
+    assert.deepEqual(ran.filter((text) => !text.startsWith("told")).sort(), others.map((id) => `${id[0]} 2.2.0 2.3.0`));
+    assert.deepEqual((await storage.get(portalKey(IDS[2]!)))?.value, newer);
+    assert.deepEqual((await storage.get(DEPLOY_SWEEP))?.value, { version: "2.3.0", isDone: true });
+    await app.close();
+  });
+
+  it("goes on with the portals that are due if the others cannot be raised", async () => {
+    const storage = await installedAt("2.2.0");
+    const ran: string[] = [];
+    const paused = codeAt("2.3.0", storage, ran);
+    await paused.admin.pause(OPERATOR);
+    await paused.tick();
+    assert.equal(ran.length, 0);
+    await paused.close();
+    await storage.delete(PAUSE);
+    const broken: Storage = {
+      ...storage,
+      get: async (key, options) => {
+        if (key[0] === DEPLOY_SWEEP[0]) throw new StorageError("no");
+        return await storage.get(key, options);
+      },
+    };
+    const app = codeAt("2.3.0", broken, ran);
+    assert.equal((await app.tick()).handled, IDS.length);
+    assert.equal(ran.filter((text) => !text.startsWith("told")).length, IDS.length);
+    await app.close();
   });
 
   it("ignores removed portals", async () => {
