@@ -259,9 +259,15 @@ export async function deliver(world: World, processes: Processes, event: Pending
   if (status === 403 && event.removal !== undefined) world.truth.refusedRemoval = event.removal;
   if (status === 200 && event.removal !== undefined) world.truth.acceptedRemoval = event.removal;
   // Nothing but an installation makes a forgotten portal known again, and what was sent before belongs to what was forgotten.
-  const isSentBefore = Number(new URLSearchParams(event.body).get("ts")) < world.truth.forgottenTs;
-  const isForgotten = isSentBefore || (await world.record())?.forgottenAt !== undefined;
-  if (status === 200 && event.deal !== undefined && !isForgotten) accepted.set(event.deal, event.installation!);
+  const fields = new URLSearchParams(event.body);
+  const isSentBefore = Number(fields.get("ts")) < world.truth.forgottenTs;
+  const record = await world.record();
+  const isForgotten = isSentBefore || record?.forgottenAt !== undefined;
+  // Without a valid access token, nothing shows that a removal which the app believes was made up.
+  const isOver = record?.status === "uninstalled" && !(Number(fields.get("auth[expires]")) * SECOND > time.now());
+  if (status === 200 && event.deal !== undefined && !isForgotten && !isOver) {
+    accepted.set(event.deal, event.installation!);
+  }
   if (status !== 503) return;
   // As a proxy in front of the app does, send it again after a while.
   await time.elapse(SECOND);
