@@ -17,7 +17,7 @@ export interface ServerProgram {
   readonly ready: RegExp;
   /** Printed before it ends because the port, or another resource that will be free again, is taken. */
   readonly taken: RegExp;
-  /** The package to install if there is none. */
+  /** The package to install if the command is missing. */
   readonly wanted: string;
   /** Asks it to end soon, whatever its clients do. */
   readonly stopSignal: NodeJS.Signals;

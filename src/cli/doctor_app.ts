@@ -85,8 +85,8 @@ function portalFindings(counts: readonly PortalCount[]): Finding[] {
   }];
 }
 
-/** What ends each block and other problem of a portal. */
-const TODO: Readonly<Record<string, string>> = {
+/** Remedies of blocks and other problems of a portal, by their code. */
+const REMEDIES: Readonly<Record<string, string>> = {
   parked: "correct the cause; then onappupdate retry, skip or rollback",
   scope: "the customer grants the scope, by updating the app",
   payment: "the customer pays for the app or the portal",
@@ -111,7 +111,7 @@ function blockedFindings(portals: readonly Portal[]): Finding[] {
     message: `${counted(length, "portal")} blocked on ${on}, such as ${example?.domain}: ${
       example?.blocked?.message ?? ""
     }`,
-    ...TODO[on] !== undefined && { todo: TODO[on] },
+    ...REMEDIES[on] !== undefined && { todo: REMEDIES[on] },
   }));
 }
 
@@ -189,6 +189,6 @@ async function askBitrix24(client: OperatorClient, portal: string | undefined): 
     level: "problem",
     about,
     message: `${code}: ${message}`,
-    ...TODO[code] !== undefined && { todo: TODO[code] },
+    ...REMEDIES[code] !== undefined && { todo: REMEDIES[code] },
   }));
 }

@@ -1,4 +1,4 @@
-/** What a check of a portal found, as the portal's record keeps it. */
+/** Findings: the problems that a check of a portal found, as the portal's record keeps them. */
 import { redact } from "../redact.ts";
 import type { Secret } from "../secret.ts";
 import { storedText } from "./stored_text.ts";

@@ -34,7 +34,7 @@ function isClaimedLate({ installedTs }: PortalRecord, { receivedAt, verification
   return isClaimed && receivedAt > installedTs * 1000 + CLAIMED_MS;
 }
 
-/** Returns the installer that upgrades have to wait for; `undefined` if there is none. */
+/** Returns the installer that upgrades have to wait for; `undefined` if they wait for none. */
 export function waitingInstaller({ installer }: Pick<PortalRecord, "installer">): WaitingInstaller | undefined {
   return installer === "done" ? undefined : installer;
 }

@@ -4,9 +4,9 @@ import type { PortalRecord } from "../../src/portal/record.ts";
 export interface StepResults {
   /** Notes a record that was written. Another run, or a rollback, has results of its own. */
   readonly note: (record: PortalRecord) => void;
-  /** Returns the problem if the work of a step runs although its result was received; `undefined` if there is none. */
+  /** Returns the problem if the work of a step runs although its result was received; otherwise `undefined`. */
   readonly started: (step: string) => string | undefined;
-  /** Returns the problem if a step has another result than before; `undefined` if there is none. */
+  /** Returns the problem if a step has another result than before; otherwise `undefined`. */
   readonly received: (step: string, result: string) => string | undefined;
 }
 

@@ -67,7 +67,7 @@ export function domainOf(text: string): string {
   throw new CommandError(`cannot use domain "${text}", wanted a name such as portal2.example.com`);
 }
 
-/** Returns the names of scopes. @throws {CommandError} if there is none, or it is no such name */
+/** Returns the names of scopes. @throws {CommandError} if no name is given, or one is invalid */
 export function scopesOf(args: readonly string[]): readonly string[] {
   const wanted = "wanted names such as calendar";
   if (args.length === 0) throw new CommandError(`which scopes? ${wanted}`);

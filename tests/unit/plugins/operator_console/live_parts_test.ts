@@ -15,7 +15,7 @@ function fixedOf(page: string): string {
     if (isOpening && (depth > 0 || /^<div id="[^"]+"[^>]* data-live>/.test(part))) depth++;
     else if (part.startsWith("</div") && depth > 0 && --depth === 0) fixed += part;
   }
-  // What follows the tag that begins a live part is its content.
+  // The content of a live part follows its opening tag.
   return fixed.replace(/( data-live>)[^]*?(?=<\/div>)/g, "$1").replace(/<time[^]*?<\/time>/g, "");
 }
 
