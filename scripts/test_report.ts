@@ -5,6 +5,8 @@ export interface TestReport {
   readonly passed: readonly string[];
   /** Failed or skipped tests. A skipped test counts as failed, because it checks nothing. */
   readonly failed: readonly string[];
+  /** The first lines of their errors, each once. */
+  readonly errors?: readonly string[];
 }
 
 const SEPARATOR = " > ";
@@ -14,7 +16,7 @@ const ENTITIES: Readonly<Record<string, string>> = { lt: "<", gt: ">", quot: '"'
 export function readReport(xml: string): TestReport {
   const flat = xml.includes('<testsuites name="deno test"');
   const groups: string[] = [];
-  const tests: { name: string; ok: boolean }[] = [];
+  const tests: { name: string; ok: boolean; error?: string }[] = [];
   const tags = /<(\/?)(testsuite|testcase)\b((?:\s+[\w-]+="[^"]*")*)\s*(\/?)>/g;
   for (const { 1: end, 2: tag, 3: attributes = "", 4: empty, index, 0: text } of xml.matchAll(tags)) {
     const name = decode(/\sname="([^"]*)"/.exec(attributes)?.[1] ?? "");
@@ -24,17 +26,21 @@ export function readReport(xml: string): TestReport {
     } else if (!end) {
       const start = index + text.length;
       const body = empty ? "" : xml.slice(start, xml.indexOf("</testcase>", start));
+      const message = /<failure\b[^>]*\smessage="([^"\n]*)/.exec(body)?.[1];
       tests.push({
         name: flat ? name : [...groups, name].join(SEPARATOR),
         ok: !/<(failure|error|skipped)\b/.test(body),
+        ...(message === undefined ? {} : { error: decode(message) }),
       });
     }
   }
   // On Deno, a group is a test too: its name is the beginning of others.
   const leaves = flat ? tests.filter(({ name }) => !tests.some((t) => t.name.startsWith(name + SEPARATOR))) : tests;
+  const failed = leaves.filter((test) => !test.ok);
   return {
     passed: leaves.filter((test) => test.ok).map((test) => test.name),
-    failed: leaves.filter((test) => !test.ok).map((test) => test.name),
+    failed: failed.map((test) => test.name),
+    errors: [...new Set(failed.flatMap(({ error }) => error ?? []))],
   };
 }
 

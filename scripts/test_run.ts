@@ -18,6 +18,9 @@ export interface TestRun extends TestReport {
 /** Time limit (ms) of one run, which is there so that a hang ends: each test has a shorter one of its own. */
 const DEADLINE_MS = 20 * 60_000;
 
+/** Errors that are repeated after the names of failed tests: many tests that fail for one reason have one. */
+const MAX_ERRORS = 10;
+
 /** Time limits are multiplied by this, for machines that are busy. @throws {Error} if it is not a number above 0 */
 export function deadlineFactor(): number {
   const text = process.env["TEST_DEADLINE_FACTOR"] ?? "1";
@@ -43,9 +46,9 @@ export async function runTests(
       timeoutMs: DEADLINE_MS * deadlineFactor(),
       ...options,
     });
-    const { passed, failed } = readReport(existsSync(path) ? readFileSync(path, "utf8") : "");
+    const { passed, failed, errors = [] } = readReport(existsSync(path) ? readFileSync(path, "utf8") : "");
     const unnamed = passed.length + failed.length === 0 ? ["(no test ran)"] : ok ? [] : ["(the run itself)"];
-    return { name, output, seconds, passed, failed: failed.length > 0 ? failed : unnamed };
+    return { name, output, seconds, passed, failed: failed.length > 0 ? failed : unnamed, errors };
   } finally {
     rmSync(folder, { recursive: true, force: true });
   }
@@ -57,13 +60,19 @@ export function total(runs: readonly TestReport[]): string {
   return `${sum((run) => run.passed.length)} passed, ${sum((run) => run.failed.length)} failed`;
 }
 
-/** Returns one line for a run that passed; otherwise the output of the failed tests, that line, and their names. */
+/**
+ * Returns one line for a run that passed; otherwise the output of the failed tests, that line, their names and the first
+ * errors, so that the end of a long output tells why.
+ */
 export function describe({ name, output, seconds, ...report }: TestRun): string {
-  const { failed } = report;
+  const { failed, errors = [] } = report;
   const line = verdict(failed.length === 0, `${name}: ${total([report])}`, seconds);
-  return failed.length === 0
-    ? line
-    : [failureOutput(output), line, ...failed.map((test) => `       ${test}`)].join("\n");
+  return failed.length === 0 ? line : [
+    failureOutput(output),
+    line,
+    ...failed.map((test) => `       ${test}`),
+    ...errors.slice(0, MAX_ERRORS).map((error) => `error: ${error}`),
+  ].join("\n");
 }
 
 /** Returns the output without the lines of tests that passed and what those printed; of Node, its list of failures. */

@@ -47,15 +47,16 @@ Error [ERR_TEST_FAILURE]: x
 
 for (const [runtime, xml] of Object.entries({ DENO, NODE })) {
   test(`readReport() counts leaf tests of ${runtime}, and skipped ones as failed`, () => {
-    const { passed, failed } = readReport(xml);
+    const { passed, failed, errors } = readReport(xml);
     assert.deepEqual(passed, ["alone", 'group > a <b> "c"']);
     assert.deepEqual([...failed].sort(), ["group > inner > leaf", "left out"]);
+    assert.deepEqual(errors, [runtime === "DENO" ? "Uncaught Error: x" : "x"]);
   });
 }
 
 test("readReport() finds no test in an empty report", () => {
   for (const xml of ["", "<testsuites>\n</testsuites>", '<testsuites name="deno test" tests="0"></testsuites>']) {
-    assert.deepEqual(readReport(xml), { passed: [], failed: [] });
+    assert.deepEqual(readReport(xml), { passed: [], failed: [], errors: [] });
   }
 });
 

@@ -53,4 +53,5 @@ test("describe() shows what a run printed only when it failed", () => {
     describe({ ...run, failed: ["b > c"] }),
     "all of it\nFAILED Deno tests: 1 passed, 1 failed, 1.3 s\n       b > c",
   );
+  assert.match(describe({ ...run, failed: ["b > c"], errors: ["none left"] }), /\n {7}b > c\nerror: none left$/);
 });
