@@ -88,7 +88,7 @@ export async function* waitingPortals(parts: StateParts): AsyncGenerator<Candida
   }
 }
 
-/** Lists the records of the portals that are in the index with a value. */
+/** Lists the records of the portals that are in the index with a value, without those that newer code wrote. */
 export async function* indexedRecords(
   { storage }: Pick<AppRuntime, "storage">,
   kind: "state" | "blocked",
@@ -110,15 +110,11 @@ export async function* recordsIn(storage: Storage, onNewer = () => {}): AsyncGen
 async function* recordsOf(
   storage: Storage,
   memberIds: readonly string[],
-  onNewer?: () => void,
+  onNewer = () => {},
 ): AsyncGenerator<PortalRecord> {
   for (const memberId of memberIds) {
     const entry = await storage.get<PortalRecord>(portalKey(memberId));
-    if (onNewer !== undefined && isNewer(entry)) {
-      onNewer();
-      continue;
-    }
-    const record = readRecord(entry);
-    if (record !== undefined) yield record;
+    if (isNewer(entry)) onNewer();
+    else if (entry !== null) yield readRecord(entry)!;
   }
 }

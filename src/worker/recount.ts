@@ -1,7 +1,7 @@
 /**
  * The rolling recount: repairs index entries, schedule entries and totals after crashes. Each tick looks at one page: first at
  * the index entries, then at the schedule entries, which records may no longer name, then at the records, whose index entries
- * may be missing, and counts them.
+ * may be missing, and counts them. Portals that newer code wrote are left to its recount.
  */
 import { delay } from "../async/time.ts";
 import { defined } from "../defined.ts";
@@ -10,7 +10,7 @@ import type { AppRuntime } from "../plugin/runtime.ts";
 import { DELIVERIES, dueKey, INDEX, portalKey, PORTALS, RECOUNT, SCHEDULE } from "../portal/keys.ts";
 import { indexKeysOf, isIndexedAs } from "../portal/portal_index.ts";
 import { readCredentials } from "../portal/credentials_record.ts";
-import { type PortalRecord, readRecord } from "../portal/record.ts";
+import { isNewer, type PortalRecord, readRecord } from "../portal/record.ts";
 import { type ChangeRecord, writeRecord } from "../portal/record_store.ts";
 import { entryId, type ScheduleEntry, scheduleEntryOf } from "../portal/schedule.ts";
 import { addToCounts, type Counts, FLUSH_MS, readTotals, replaceTotal, shardOf, totalNames } from "../portal/totals.ts";
@@ -51,6 +51,8 @@ interface Counted {
   readonly shard: string;
   readonly counts: Counts;
   readonly version: string | null;
+  /** Newer code wrote some of the portals, and counts the shard. */
+  readonly hasNewer?: true;
 }
 
 /** Raised if older code would misread the progress. */
@@ -150,7 +152,9 @@ async function deleteUnnamed(
   memberId: string,
   entries: readonly Entry<unknown>[],
 ): Promise<void> {
-  const record = readRecord(await storage.get<PortalRecord>(portalKey(memberId)));
+  const entry = await storage.get<PortalRecord>(portalKey(memberId));
+  if (isNewer(entry)) return;
+  const record = readRecord(entry);
   const named = await encodedKeysOf(record);
   const unnamed = entries.filter(({ key }) => !named.has(encodeKey(key)));
   if (unnamed.length === 0) return;
@@ -196,6 +200,7 @@ async function deleteOrphaned(
   { key, memberId, due }: ScheduleEntry,
 ): Promise<void> {
   const entry = await storage.get<PortalRecord>(portalKey(memberId));
+  if (isNewer(entry)) return;
   const record = readRecord(entry);
   if (record === undefined || record.due === due) return;
   const deliveries = await Array.fromAsync(listKeys(storage, [...DELIVERIES, memberId], { limit: 1 }));
@@ -214,36 +219,37 @@ async function checkPortals(runtime: AppRuntime, after: Key, started: Counted | 
   const { storage } = runtime;
   // Before the records: a total that changes from now on is left for the next round.
   const totals = await readTotals(storage);
-  const records: PortalRecord[] = [];
-  for await (const entry of storage.list<PortalRecord>(PORTALS, { limit: PORTALS_A_PAGE, after })) {
-    records.push(readRecord(entry)!);
-  }
+  const entries = await Array.fromAsync(storage.list<PortalRecord>(PORTALS, { limit: PORTALS_A_PAGE, after }));
+  const records = entries.filter((entry) => !isNewer(entry)).map((entry) => readRecord(entry)!);
   await forEach(records, (record) => putMissing(runtime, record));
   await forEach(records, (record) => deleteLeftCredentials(runtime, record));
 
   const differing: Counted[] = [];
   let counting = started;
   const finish = (): void => {
-    if (counting === undefined) return;
+    if (counting === undefined || counting.hasNewer) return;
     if (!isSame(totals.get(counting.shard)?.counts ?? {}, counting.counts)) differing.push(counting);
   };
-  for (const { memberId, indexedAs } of records) {
-    const shard = shardOf(memberId);
+  for (const entry of entries) {
+    const shard = shardOf(entry.key.at(-1)!);
     if (counting?.shard !== shard) {
       finish();
       counting = { shard, counts: {}, version: totals.get(shard)?.version ?? null };
     }
+    if (isNewer(entry)) {
+      counting = { ...counting, hasNewer: true };
+      continue;
+    }
+    const { indexedAs } = entry.value;
     if (indexedAs === undefined) continue;
     const counts = new Map(Object.entries(counting.counts));
     for (const name of totalNames(indexedAs)) addToCounts(counts, name, 1);
     counting = { ...counting, counts: Object.fromEntries(counts) };
   }
-  const isDone = records.length < PORTALS_A_PAGE;
+  const isDone = entries.length < PORTALS_A_PAGE;
   if (isDone) finish();
   const found = differing.length > 0 ? { differing } : {};
-  return isDone
-    ? { isDone, ...found }
-    : { after: portalKey(records.at(-1)!.memberId), ...found, ...defined({ counting }) };
+  return isDone ? { isDone, ...found } : { after: entries.at(-1)!.key, ...found, ...defined({ counting }) };
 }
 
 async function putMissing({ storage, log }: AppRuntime, record: PortalRecord): Promise<void> {

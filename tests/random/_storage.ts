@@ -4,7 +4,7 @@ import { createCipheriv, createDecipheriv } from "node:crypto";
 import { Buffer } from "node:buffer";
 import { encrypted, memoryStorage, type Storage } from "@b24/onappupdate";
 import type { Key, StorageCapabilities } from "@b24/onappupdate/storage";
-import { outboxDueKey, outboxMessageKey, portalKey } from "../../src/portal/keys.ts";
+import { indexKey, outboxDueKey, outboxMessageKey, portalKey } from "../../src/portal/keys.ts";
 import { NAME, NEWER_MESSAGE_ID } from "./_outbox.ts";
 import { entryId } from "../../src/portal/schedule.ts";
 
@@ -38,6 +38,8 @@ export function createLifeStorage({ clock, pick, isEncrypted, hasNewer }: LifeSt
     ? [
       [portalKey(NEWER_MEMBER_ID), { format: 1000, news: true }],
       [["due", due, NEWER_MEMBER_ID], {}],
+      [indexKey("state", "upgrading", NEWER_MEMBER_ID), {}],
+      [indexKey("blocked", "rollout", NEWER_MEMBER_ID), {}],
       [outboxMessageKey(NAME, NEWER_MESSAGE_ID), { format: 1000, due }],
       [outboxDueKey(due, NAME, NEWER_MESSAGE_ID), {}],
     ]

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { memoryStorage, NonRetriableError, type Storage } from "@b24/onappupdate";
 import { codeAt, inOrderOf, memberIds, storeInstalled, tickOut, versionsOf } from "../../support/rollout.ts";
-import { portalKey } from "../../../src/portal/keys.ts";
+import { indexKey, portalKey } from "../../../src/portal/keys.ts";
 import { OPERATOR } from "../../support/operator.ts";
 import { movableClock } from "../../support/app.ts";
 import { describe, it } from "../../support/test.ts";
@@ -63,6 +63,8 @@ describe("a rollout of a deployed version", () => {
     const storage = await installed();
     const newer = { format: 1000 };
     await storage.put(portalKey(IDS[7]!), newer);
+    for (const state of ["upgrading", "parked"]) await storage.put(indexKey("state", state, IDS[7]!), {});
+    await storage.put(indexKey("blocked", "rollout", IDS[7]!), {});
     const { app, begun } = codeAt("2.0.0", { storage, rollout: { stages: [{ portals: 5 }, { percent: 100 }] } });
     await tickOut(app);
     assert.equal(begun.length, 5);
@@ -126,6 +128,10 @@ describe("a rollout of a deployed version", () => {
     };
     const bad = codeAt("2.0.0", { storage, rollout: { stages: [{ percent: 100 }] }, upgrade });
     await tickOut(bad.app);
+    const newer = { format: 1000 };
+    const left = IDS.find((id) => !bad.begun.includes(id))!;
+    await storage.put(portalKey(left), newer);
+    await storage.put(indexKey("state", "upgrading", left), {});
     await bad.app.admin.rollout.abort("2.0.0", { by: "ada", reason: "wrong prices" });
     for (const memberId of [...bad.begun]) {
       await bad.app.admin.rollback(memberId, { by: "ada", reason: "wrong prices" });
@@ -134,7 +140,8 @@ describe("a rollout of a deployed version", () => {
     await bad.app.close();
     const fixed = codeAt("1.9.1", { storage, rollout: { stages: [{ percent: 100 }] } });
     await tickOut(fixed.app);
-    assert.deepEqual(await versionsOf(storage, IDS), { "1.9.1": 100 });
+    assert.deepEqual(await versionsOf(storage, IDS.filter((id) => id !== left)), { "1.9.1": 99 });
+    assert.deepEqual((await storage.get(portalKey(left)))?.value, newer);
     await fixed.app.close();
   });
 

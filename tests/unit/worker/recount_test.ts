@@ -17,7 +17,8 @@ import { entryId, listDue } from "../../../src/portal/schedule.ts";
 import { crashingStorage } from "../../support/crashing.ts";
 import { MEMBER_ID, OTHER_MEMBER_ID, quietLogger, rig } from "../../support/app.ts";
 import { OPERATOR } from "../../support/operator.ts";
-import type { Entry } from "../../../src/storage/storage.ts";
+import { shardOf } from "../../../src/portal/totals.ts";
+import type { Entry, Key } from "../../../src/storage/storage.ts";
 import { describe, it } from "../../support/test.ts";
 import { simulated, virtualTime } from "../../support/time.ts";
 import { withoutWrite } from "../../support/without_write.ts";
@@ -102,6 +103,31 @@ describe("the recount", () => {
     assert((await made.app.admin.counts()).every(({ count }) => count < 600));
     await round(made, 1);
     assert.deepEqual(await made.app.admin.counts(), [{ status: "current", version: "2.0.0", count: 600 }]);
+    await made.app.close();
+  });
+
+  it("leaves a portal that newer code wrote, its entries and the total of its shard alone, and repairs the others", async () => {
+    const storage = memoryStorage();
+    // Both are in one shard, the third is in another.
+    const [near, other] = [`${MEMBER_ID.slice(0, 2)}${"f".repeat(30)}`, OTHER_MEMBER_ID];
+    for (const id of [near, other]) await writeRecord({ ...storage }, id, () => ({ record: record(id) }));
+    const later = new Date(2100, 0).getTime();
+    const newer: [Key, unknown][] = [
+      [portalKey(MEMBER_ID), { format: 1000 }],
+      [indexKey("state", "news", MEMBER_ID), {}],
+      [dueKey(entryId(later, "newer"), MEMBER_ID), {}],
+      [totalKey(shardOf(MEMBER_ID)), { format: 1, counts: { "current 3.0.0": 2 } }],
+    ];
+    for (const [key, value] of newer) await storage.put(key, value);
+    await storage.put(indexKey("state", "parked", other), {});
+    const made = rig({ storage });
+    await round(made, 6);
+    for (const [key, value] of newer) assert.deepEqual((await storage.get(key))?.value, value, key.join("/"));
+    assert.equal(await storage.get(indexKey("state", "parked", other)), null);
+    assert.deepEqual(await made.app.admin.counts(), [
+      { status: "current", version: "2.0.0", count: 1 },
+      { status: "current", version: "3.0.0", count: 2 },
+    ]);
     await made.app.close();
   });
 
