@@ -176,8 +176,8 @@ function permissionFinding(permissions: readonly Permission[] | undefined): Find
     permissions.filter(({ state }) => state === wanted).map(({ name }) => name).join(", ");
   const parts = [
     named("granted") && `granted: ${named("granted")}`,
-    named("partial") && `granted in part: ${named("partial")}`,
-    named("withheld") && `withheld: ${named("withheld")}`,
+    named("partial") && `granted but for some: ${named("partial")}`,
+    named("withheld") && `not granted, or only for some: ${named("withheld")}`,
   ];
   return { level: "ok", about, message: parts.filter((part) => part !== "").join("; ") };
 }

@@ -173,7 +173,7 @@ const OTHER_APP: Refused = { problem: "other_app", message: "its tokens belong t
 
 const EXPIRED: Refused = {
   problem: "expired",
-  message: "unverified: expired: its access token is no longer valid",
+  message: "unverified: its access token is no longer valid",
 };
 
 /** An answer whose member_id is none may have a token in its place. */
@@ -192,7 +192,7 @@ function refusalOf(error: B24Error): Refused {
     : blockedOn === "payment"
     ? "payment"
     : "refused";
-  return { problem, message: `unverified: ${problem.replace("_", " ")}: Bitrix24 answered ${b24Code}` };
+  return { problem, message: `unverified: Bitrix24 answered ${b24Code}` };
 }
 
 /** Returns an offered pair as it is stored once it is verified. */

@@ -14,7 +14,10 @@ export interface RuntimeEnvironment {
   readonly permissions: () => readonly Permission[] | undefined;
 }
 
-/** A permission of Deno. `"partial"`: for some files, hosts or names. */
+/**
+ * A permission of Deno for all files, hosts or names. `"partial"`: for all but some. `"withheld"`: for none, or only for some, which
+ * Deno does not tell apart.
+ */
 export interface Permission {
   readonly name: string;
   readonly state: "granted" | "partial" | "withheld";

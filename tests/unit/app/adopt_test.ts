@@ -135,8 +135,8 @@ describe("admin.adopt()", () => {
       [{ ...good.row, version: secret }, "invalid", /^version is a string of 36 characters/],
       [{ ...good.row, accessToken: other.tokens.accessToken }, "other_portal", /^its tokens belong to portal a+/],
       [foreign.row, "other_app", /^its tokens belong to another app$/],
-      [gone.row, "not_installed", /^unverified: not installed: Bitrix24 answered NOT_INSTALLED$/],
-      [ended.row, "expired", /^unverified: expired: /],
+      [gone.row, "not_installed", /^unverified: Bitrix24 answered NOT_INSTALLED$/],
+      [ended.row, "expired", /^unverified: its access token is no longer valid$/],
       [
         { ...above.row, version: "3" },
         "version",

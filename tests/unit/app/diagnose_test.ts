@@ -139,7 +139,7 @@ describe("createDiagnose()", () => {
     assert.match(host!.todo!, /--allow-net=oauth\.example:443/);
     assert.equal(
       (await finding("permissions", { fetch, environment }))?.message,
-      "granted: env, read; granted in part: net; withheld: run",
+      "granted: env, read; granted but for some: net; not granted, or only for some: run",
     );
     assert.equal((await finding("permissions"))?.message, "this runtime withholds none");
   });
