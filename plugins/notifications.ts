@@ -21,7 +21,7 @@ import { createObservers, createTally, type ObservingParts } from "./notificatio
 import { createIsQuiet, type QuietHours, quietHoursRule } from "./notifications/quiet_hours.ts";
 import { createRouting, type NotificationRule, type Routing, RULE_RULES } from "./notifications/routing.ts";
 import { createStanding } from "./notifications/standing.ts";
-import { createStorageAlarm } from "./notifications/storage_alarm.ts";
+import { createStorageAlarm, createStorageProbe } from "./notifications/storage_alarm.ts";
 import { createWatch } from "./notifications/watch.ts";
 
 export type { GroupLabels, Heartbeat, LinkedGroup, NotificationRule, QuietHours, Severity };
@@ -274,6 +274,7 @@ function createParts(host: PluginHost, { options, routing, compose, delivering }
     ...{ host, route: routing.operators, compose, send: delivering.send },
     ...{ waitMs: groupWaitMs, repeatMs: repeatIntervalMs },
   });
+  const probe = createStorageProbe(host, routing.operators("storage_failing", {}).length > 0);
   const beat = heartbeat === undefined ? undefined : createHeartbeat(host, heartbeat);
   return {
     ...{ host, store, watch, tally },
@@ -282,6 +283,7 @@ function createParts(host: PluginHost, { options, routing, compose, delivering }
         await tally.store(store);
         await standing();
         await flush(signal);
+        await probe();
         await alarm.works();
         // Last: it says that all of this works.
         await beat?.(signal);

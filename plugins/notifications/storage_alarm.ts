@@ -1,4 +1,4 @@
-/** Notifies operators that the storage fails. Each process does so by itself, from memory: it has nothing else. */
+/** Notifies operators that the storage fails, and finds out whether it takes writes. Each process does so by itself, from memory: it has nothing else. */
 import type { PluginHost } from "../../mod.ts";
 import { composeFiring, type ComposeOptions, composeResolved } from "./compose.ts";
 import type { OutboxEntry } from "./flush.ts";
@@ -89,5 +89,26 @@ export function createStorageAlarm(parts: StorageAlarmParts): StorageAlarm {
       outage = undefined;
       unsent = [];
     },
+  };
+}
+
+/** Time (ms) between two writes of a process that find out whether the storage takes writes. */
+const PROBE_EVERY_MS = 60_000;
+
+/**
+ * Returns the function that writes an entry, at most once a minute while that succeeds. A storage that is full answers reads,
+ * and the rest of a tick may only read. `isWanted`: somebody is notified of a storage that fails.
+ */
+export function createStorageProbe(
+  { storage, clock }: Pick<PluginHost, "storage" | "clock">,
+  isWanted: boolean,
+): () => Promise<void> {
+  let writtenAt = -Infinity;
+  return async () => {
+    const now = clock();
+    // The clock may have been put back.
+    if (!isWanted || Math.abs(now - writtenAt) < PROBE_EVERY_MS) return;
+    await storage.put(["probe"], { at: now });
+    writtenAt = now;
   };
 }

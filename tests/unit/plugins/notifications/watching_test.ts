@@ -3,6 +3,7 @@ import { createApp, memoryStorage, type Plugin, type Storage } from "@b24/onappu
 import { StorageError } from "@b24/onappupdate/errors";
 import type { Entry } from "@b24/onappupdate/storage";
 import { notifications } from "@b24/onappupdate/notifications";
+import { type Faults, faultyStorage } from "@b24/onappupdate/testing";
 import { recordingLogger, trustAll } from "../../../support/app.ts";
 import { describe, it } from "../../../support/test.ts";
 import { virtualTime } from "../../../support/time.ts";
@@ -51,6 +52,27 @@ describe("notifications of what is watched", () => {
     assert.equal(new Set(made.sent.map(({ id }) => id)).size, 4);
     await made.close();
   });
+
+  for (const options of [{}, { heartbeat: { url: "https://hc.example/ping", everyMs: MINUTE } }]) {
+    it(`the storage is full, and still answers reads, with the options ${JSON.stringify(options)}`, async () => {
+      const time = virtualTime();
+      const faults: Faults = {};
+      const storage = faultyStorage(memoryStorage({ clock: time.now }), faults, 1);
+      const fetch = (): Promise<Response> => Promise.resolve(new Response("ok"));
+      const made = await notifier({ world: { time, storage }, app: { fetch }, options });
+      await made.install(1);
+      await time.elapse(10 * MINUTE);
+      faults.full = 1;
+      await time.elapse(3 * MINUTE);
+      assert.deepEqual(made.news(), ["firing The storage fails"]);
+      await time.elapse(HOUR);
+      assert.deepEqual(made.news(), []);
+      faults.full = 0;
+      await time.elapse(2 * MINUTE);
+      assert.deepEqual(made.news(), ["resolved The storage works again"]);
+      await made.close();
+    });
+  }
 
   it("a failure of the storage that is over soon is not told", async () => {
     const time = virtualTime();
