@@ -37,7 +37,25 @@ export type ErrorCode =
   | "upgrade"
   | "version";
 
-/** The base class of all errors of this package. */
+/**
+ * The base class of all errors of this package. Branch on `code`, or on the class; two copies of the package have different
+ * classes, and the same codes.
+ *
+ * @example
+ * ```ts
+ * import { createApp, memoryStorage, OnAppUpdateError } from "@b24/onappupdate";
+ *
+ * const { admin, close } = createApp({ storage: memoryStorage() });
+ * try {
+ *   await admin.rollback("a223c6b3710f85df22e9377d6c4f7553", { by: "ada", reason: "ticket 17" });
+ * } catch (error) {
+ *   if (!(error instanceof OnAppUpdateError)) throw error; // an undo function has failed
+ *   if (error.code === "busy") console.log("a worker is processing the portal: try again in a minute");
+ *   else console.log(error.code, error.message); // unknown_portal no portal a223… is stored
+ * }
+ * await close();
+ * ```
+ */
 export class OnAppUpdateError extends Error {
   /** The cause, for programs. It stays the same between versions; the message, for people, may change. */
   readonly code: ErrorCode;

@@ -189,11 +189,24 @@ export interface App<Ctx extends object = object> {
   readonly settled: (memberId?: string) => Promise<void>;
   /**
    * Returns the upgrades that would run for a stored portal, or between any two versions, without running them. A removed
-   * portal has none. For a portal that a rollout holds, these are those that run once it has reached it: see `held`. `from` and `to` are read as `coerced()` reads versions.
+   * portal has none. For a portal that a rollout holds, these are those that run once it has reached it: see `held`. `from` and
+   * `to` are read as `coerced()` reads versions.
    *
    * @throws {UnknownPortalError} if the portal is not stored
    * @throws {VersionError} if `from` or `to` is not a version
    * @throws {TypeError} if the query is neither a portal nor two versions
+   * @throws {StorageError} if the storage fails
+   *
+   * @example
+   * ```ts
+   * import { createApp, memoryStorage } from "@b24/onappupdate";
+   * import assert from "node:assert/strict";
+   *
+   * const app = createApp({ storage: memoryStorage() }).upgrade("2", () => {}).upgrade("3", () => {}, { id: "reports" });
+   * const { direction, upgrades } = await app.plan({ from: "2", to: "3.1" }); // or { memberId }
+   * assert.deepEqual([direction, upgrades], ["up", [{ id: "reports", range: "3" }]]);
+   * await app.close();
+   * ```
    */
   readonly plan: (query: PlanQuery) => Promise<Plan>;
   /**
@@ -252,6 +265,27 @@ export interface App<Ctx extends object = object> {
    *
    * @throws {UnknownPortalError} if the portal is not stored
    * @throws {UnreachableError} if no OAuth host answers
+   * @throws {StorageError} if the storage fails
+   *
+   * @example
+   * ```ts
+   * import { createApp, memoryStorage } from "@b24/onappupdate";
+   * import { applicationToken } from "@b24/onappupdate/application-token";
+   * import { fakeBitrix24 } from "@b24/onappupdate/testing";
+   * import assert from "node:assert/strict";
+   *
+   * const bitrix24 = fakeBitrix24({ clientId: "app.5f3a", handler: (request) => app.fetch(request) });
+   * const portal = bitrix24.portal({ memberId: "a223c6b3710f85df22e9377d6c4f7553" });
+   * const app = createApp({ storage: memoryStorage(), clientId: "app.5f3a", fetch: bitrix24.fetch })
+   *   .use(applicationToken());
+   * await portal.sends.install(2);
+   * await app.settled();
+   *
+   * portal.update(3); // the portal is updated, and no event comes
+   * const { isRaised, installed, problems } = await app.check(portal.memberId);
+   * assert.deepEqual([isRaised, installed, problems], [true, "3.0.0", []]);
+   * await app.close();
+   * ```
    */
   readonly check: (memberId: string) => Promise<CheckReport>;
   /** Access tokens and addresses of portals, for calls that `rest()` does not cover. */
@@ -267,7 +301,8 @@ export interface App<Ctx extends object = object> {
   /**
    * Resolves to whether the app takes events now. `health()` of `./health` serves it to load balancers; never rejects.
    *
-   * Reads one entry of the storage, at most once in 5 seconds, and fails after 2 seconds. It does not start the app.
+   * Reads one entry of the storage, at most once in 5 seconds, and fails after 2 seconds. So it does not notice a storage that is
+   * full. It does not start the app.
    */
   readonly readiness: () => Promise<Readiness>;
   /**

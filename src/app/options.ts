@@ -14,9 +14,15 @@ import type { CheckPolicy } from "../worker/checks.ts";
 export interface AppOptions {
   /** The storage of portals and of events whose work is not done. `app.close()` closes it. */
   readonly storage: Storage;
-  /** `client_id` of the app, as the vendor's cabinet or the portal shows it. */
+  /**
+   * `client_id` of the app, as the vendor's cabinet or the portal shows it. `applicationToken()` needs it. Without it, the app
+   * cannot ask Bitrix24 about portals, so updates without an event are not found.
+   */
   readonly clientId?: string;
-  /** `client_secret` of the app. Without it, access tokens cannot be refreshed. */
+  /**
+   * `client_secret` of the app. Without it, access tokens cannot be refreshed: an hour after its last event with tokens, a portal
+   * can be neither called nor checked, and a removal is believed without confirmation. The app then logs a warning at its start.
+   */
   readonly clientSecret?: string | Secret;
   /**
    * When an event is answered 200: `stored`, once it is durable, before its handlers run; `handled`, after its handlers
@@ -47,7 +53,11 @@ export interface AppOptions {
   readonly initialVersion?: string | ((event: UpdateEvent) => string | undefined);
   /** Limits of size and time. A limit that is left out has its default. */
   readonly limits?: Partial<Limits>;
-  /** Retries of failed upgrades and handlers, except those with a policy of their own. */
+  /**
+   * Retries of failed upgrades and handlers, except those with a policy of their own. A member that is left out has its default.
+   *
+   * @default { maxAttempts: 10, initialDelayMs: 30000, maxDelayMs: 3600000 }
+   */
   readonly retry?: RetryPolicy;
   /**
    * Maximum number of portals that this process works on at a time. Others wait, in the storage. Portals that are new to the

@@ -42,14 +42,24 @@ const parsing = createKeyedMutex();
 
 /**
  * Reads the body of a response from a host that may be hostile. Use it instead of `response.json()`, which reads any
- * amount of data.
+ * amount of data. `limits` may be the options of a plugin, with other members that the plugin checks; by default, an answer has
+ * at most 4 MiB, and 100,000 arrays and objects.
  *
  * @throws {AnswerTooLargeError} if the answer exceeds a limit; the rest of it is not read
- * `limits` may be the options of a plugin, with other members that the plugin checks.
- *
  * @throws {TypeError} if a limit is below 1
  * @throws what reading the body throws, if the connection breaks
  * @throws the reason of `signal`
+ *
+ * @example
+ * ```ts
+ * import { readAnswer } from "@b24/onappupdate";
+ * import assert from "node:assert/strict";
+ *
+ * const { json } = await readAnswer(Response.json({ result: [1, 2] }));
+ * assert.deepEqual(json, { result: [1, 2] });
+ * assert.deepEqual(await readAnswer(new Response("<html>")), { text: "<html>", json: undefined });
+ * await assert.rejects(readAnswer(new Response("x".repeat(100)), { answerBytes: 99 }), { code: "answer_too_large" });
+ * ```
  */
 export async function readAnswer(
   response: Response,

@@ -21,6 +21,24 @@ export interface B24Failure {
  * If a handler throws it, the portal is blocked (`blockedOn`), tried again after `retryAfterMs`, parked (`isFinal`), or
  * tried again by the retry policy. For a plugin that calls portals by itself, the other members say whether to repeat the
  * call; `credentials.call` does most of it.
+ *
+ * @example
+ * ```ts
+ * import { B24Error, createApp, memoryStorage } from "@b24/onappupdate";
+ * import { rest } from "@b24/onappupdate/rest";
+ *
+ * createApp({ storage: memoryStorage() }).use(rest()).upgrade("2.0.0", async ({ b24, step, log }) => {
+ *   await step("robots", async () => {
+ *     try {
+ *       await b24.call("bizproc.robot.delete", { CODE: "rate" });
+ *     } catch (error) {
+ *       // What this portal does not have is no failure; all else is for the library: it retries, blocks or parks.
+ *       if (!(error instanceof B24Error) || error.b24Code !== "ERROR_METHOD_NOT_FOUND") throw error;
+ *       log.info("no robots here");
+ *     }
+ *   });
+ * });
+ * ```
  */
 export class B24Error extends OnAppUpdateError {
   /** Bitrix24's own code as it was sent, such as `QUERY_LIMIT_EXCEEDED`. */

@@ -42,7 +42,19 @@ export interface Admin {
    *
    * @throws {UnknownPortalError} if the portal is not stored
    * @throws {OnAppUpdateError} with code `rollback_unfinished`, if a rollback of the portal has begun and not ended
+   * @throws {TypeError} if `by` or `reason` is invalid
    * @throws {StorageError} if the storage fails
+   *
+   * @example
+   * ```ts
+   * import { createApp, memoryStorage } from "@b24/onappupdate";
+   *
+   * const { admin, close } = createApp({ storage: memoryStorage() });
+   * for (const { memberId } of (await admin.portals({ status: "parked", upgradeId: "3" })).items) {
+   *   await admin.retry(memberId, { by: "ada", reason: "ticket 17: fixed in 3.0.1" });
+   * }
+   * await close();
+   * ```
    */
   readonly retry: (memberId: string, attribution: Attribution) => Promise<void>;
   /**
@@ -54,6 +66,7 @@ export interface Admin {
    *
    * @throws {UnknownPortalError} if the portal is not stored
    * @throws {OnAppUpdateError} with code `not_due`, if the portal does not need this upgrade
+   * @throws {TypeError} if `by` or `reason` is invalid
    * @throws {StorageError} if the storage fails
    */
   readonly skip: (memberId: string, upgradeId: string, attribution: Attribution) => Promise<void>;
@@ -68,7 +81,21 @@ export interface Admin {
    *
    * @throws {UnknownPortalError} if the portal is not stored
    * @throws {OnAppUpdateError} with code `busy`, if a worker is processing the portal, or `nothing_to_roll_back`
+   * @throws {TypeError} if `by` or `reason` is invalid
+   * @throws {StorageError} if the storage fails
    * @throws the error of an `undo` function; call `rollback` again to continue there
+   *
+   * @example
+   * ```ts
+   * import { createApp, memoryStorage } from "@b24/onappupdate";
+   *
+   * const { admin, close } = createApp({ storage: memoryStorage() });
+   * for (const { memberId } of (await admin.portals({ status: "parked", upgradeId: "3" })).items) {
+   *   const { undone, without } = await admin.rollback(memberId, { by: "ada", reason: "ticket 17: wrong prices" });
+   *   console.log(memberId, undone.length, without.map(({ step }) => step)); // the steps that have no undo
+   * }
+   * await close();
+   * ```
    */
   readonly rollback: (memberId: string, attribution: Attribution) => Promise<RollbackReport>;
   /**
@@ -82,7 +109,7 @@ export interface Admin {
    * @throws {VersionError} if `version` is not a version
    * @throws {OnAppUpdateError} with code `invalid_target`, if the version is below the portal's, the portal's version is not
    * known, the app was removed from it, or the app uses `deployed()`
-   * @throws {TypeError} if `by` or `reason` is empty
+   * @throws {TypeError} if `by` or `reason` is invalid
    * @throws {StorageError} if the storage fails
    *
    * @example
@@ -105,7 +132,7 @@ export interface Admin {
    * @throws {VersionError} if `version` is not a version
    * @throws {OnAppUpdateError} with code `invalid_version`, if the portal's version is known, `version` is above its target, or
    * the app was removed from it
-   * @throws {TypeError} if `by` or `reason` is empty
+   * @throws {TypeError} if `by` or `reason` is invalid
    * @throws {StorageError} if the storage fails
    *
    * @example
@@ -273,7 +300,8 @@ export interface Admin {
   /**
    * Erases a portal: deletes its tokens, events, runs, results, failed attempts and index entries, what plugins store about
    * it, and its record but for a tombstone. The tombstone has the `member_id`, the time, digests of application tokens, and the
-   * ids of the last life-cycle events. They recognize late events, which are answered 200 and change nothing. Only an installation makes the portal known again. No handlers run.
+   * ids of the last life-cycle events. They recognize late events, which are answered 200 and change nothing. Only an installation
+   * makes the portal known again. No handlers run.
    *
    * Messages in the outbox that contain its `member_id` or a domain of it are deleted, or changed by their plugin.
    *
@@ -284,6 +312,19 @@ export interface Admin {
    * @throws {UnknownPortalError} if the portal is not stored
    * @throws {OnAppUpdateError} with code `busy`, if a worker is processing the portal
    * @throws {StorageError} if the storage fails
+   *
+   * @example
+   * ```ts
+   * import { createApp, memoryStorage } from "@b24/onappupdate";
+   * import { UnknownPortalError } from "@b24/onappupdate/errors";
+   *
+   * const { admin, close } = createApp({ storage: memoryStorage() });
+   * const memberId = "a223c6b3710f85df22e9377d6c4f7553";
+   * await admin.forget(memberId, { by: "ada", reason: "request 5 of the customer" }).catch((error) => {
+   *   if (!(error instanceof UnknownPortalError)) throw error; // nothing is stored of it
+   * });
+   * await close();
+   * ```
    */
   readonly forget: (memberId: string, attribution: Attribution) => Promise<void>;
   /**

@@ -320,6 +320,19 @@ export interface Batches {
    *
    * @throws {TypeError} if an option is invalid
    * @throws {StorageError} if the storage fails
+   *
+   * @example
+   * ```ts
+   * import { createApp, memoryStorage } from "@b24/onappupdate";
+   *
+   * const { admin, close } = createApp({ storage: memoryStorage() });
+   * const match = { status: "parked", upgradeId: "3" } as const;
+   * const { id, matched } = await admin.batches.start({
+   *   ...{ action: "retry", match, expect: 40, by: "ada", reason: "ticket 17: fixed in 3.0.1" },
+   * });
+   * if (id === undefined) console.log(`nothing is started: ${matched} portals match, more than expected`);
+   * await close();
+   * ```
    */
   readonly start: (batch: NewBatch) => Promise<StartedBatch>;
   /**

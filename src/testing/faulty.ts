@@ -74,12 +74,12 @@ const ARGUMENT_RULES: OptionRules<FaultyArguments> = {
  * Wraps `storage` and injects `faults`. The same `seed` and the same calls produce the same faults.
  *
  * A call that fails rejects with a `StorageError` whose message ends with `(injected)`. After a lost reply, the entry is
- * written, and the wrapper does not look for it, unlike the built-in storages: the caller has to read.
+ * written, and the wrapper does not look for it, unlike the built-in storages: the caller has to read. Calls reject with a
+ * `TypeError` if a fault has become unknown or invalid.
  *
  * @param seed Any integer.
- * Calls reject with a `TypeError` if a fault has become unknown or invalid.
  *
- * @throws {TypeError} if `storage` is none, a fault is unknown or invalid, or `seed` is not an integer
+ * @throws {TypeError} if `storage` is not a storage, a fault is unknown or invalid, or `seed` is not an integer
  *
  * @example
  * ```ts

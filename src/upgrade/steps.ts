@@ -79,6 +79,21 @@ export interface Steps {
    * @throws {NonRetriableError} if the name is used twice, another step is running, an option is unknown or invalid, or the
    * result cannot be stored
    * @throws the error of `run`
+   *
+   * @example
+   * ```ts
+   * import { createApp, memoryStorage } from "@b24/onappupdate";
+   *
+   * createApp({ storage: memoryStorage() }).upgrade("2.0.0", async ({ step, fetch }) => {
+   *   const id = await step("create the board", async ({ idempotencyKey }) => {
+   *     const headers = { "idempotency-key": idempotencyKey }; // the service recognizes a repeat by it
+   *     const answer = await fetch("https://vendor.example/boards", { method: "POST", headers });
+   *     if (!answer.ok) throw new Error(`the service answered ${answer.status}`); // the step is retried
+   *     return (await answer.json()).id as number;
+   *   }, { timeoutMs: 60_000, retry: { maxAttempts: 3 }, undo: (id) => console.log(`delete board ${id}`) });
+   *   await step("fill it", () => console.log(`filling board ${id}`));
+   * });
+   * ```
    */
   readonly step: <T>(
     name: string,
@@ -96,6 +111,21 @@ export interface Steps {
    * @throws {NonRetriableError} if the name is used twice, another step is running, an option is unknown or invalid, a cursor
    * is one of an earlier page or cannot be stored, or `done` is not a number
    * @throws the error of `page`
+   *
+   * @example
+   * ```ts
+   * import { createApp, memoryStorage } from "@b24/onappupdate";
+   * import { rest } from "@b24/onappupdate/rest";
+   *
+   * createApp({ storage: memoryStorage() }).use(rest()).upgrade("2.0.0", async ({ b24, pages, log }) => {
+   *   const rated = await pages("rate the deals", 0, async (cursor) => {
+   *     const { items, next } = await b24.page<{ ID: string }>("crm.deal.list", {}, { after: cursor });
+   *     await b24.batchEach(items, ({ ID }) => ["crm.deal.update", { id: ID, fields: { UF_CRM_RATING: 5 } }]);
+   *     return { next, done: items.length }; // an interrupted run resumes at the page after this one
+   *   });
+   *   log.info("deals rated", { rated });
+   * });
+   * ```
    */
   readonly pages: <C>(
     name: string,
