@@ -183,8 +183,8 @@ export const ROLLOUT: readonly Mutant[] = [
   ...mutantsOf("src/rollout/candidates.ts", ["tests/unit/rollout/deployed_test.ts"], [
     [
       "a portal that newer code wrote stops the rollout",
-      "if (isNewer(entry)) onNewer();",
-      "if (entry === null) onNewer();",
+      "if (isNewer(entry)) onNewer();\n    else yield",
+      "if (entry === null) onNewer();\n    else yield",
     ],
   ]),
   ...mutantsOf("src/rollout/pump.ts", [LEFT], [
