@@ -13,7 +13,8 @@ import { read } from "./run.ts";
 const root = fileURLToPath(new URL("..", import.meta.url));
 
 /** Interfaces that hold options: those of functions, and the parts of them that have a name. */
-const OPTIONS = /(?:Options|Limits|Policy|Rate|Window|Stage)$/;
+const OPTIONS =
+  /(?:Options|Limits|Policy|Rate|Window|Stage|PauseWhen|Budget|Bounds|NotificationRule|QuietHours|Heartbeat|OperatorToken|ConsoleUser|PasswordUser|Attribution)$/;
 
 interface JsDoc {
   readonly doc?: string;
@@ -30,7 +31,7 @@ interface Declaration {
   readonly kind: string;
   readonly location: { readonly filename: string; readonly line: number };
   readonly jsDoc?: JsDoc;
-  readonly def: { readonly properties?: readonly Property[]; readonly extends?: readonly { readonly repr: string }[] };
+  readonly def: { readonly properties?: readonly Property[]; readonly extends?: readonly Inherited[] };
 }
 
 interface Documentation {
@@ -79,11 +80,23 @@ function section(name: string, { jsDoc, def }: Declaration): string | undefined 
     `| \`${name}\` | ${defaultOf(jsDoc) || (optional ? "" : "required")} | ${cell(jsDoc?.doc ?? "")} |`
   );
   if (rows.length === 0) return undefined;
-  const inherited = (def.extends ?? []).map(({ repr }) => `\`${repr}\``);
+  const inherited = (def.extends ?? []).map(inheritedFrom);
   const more = inherited.length === 0 ? "" : ` Besides, those of ${inherited.join(" and ")}.`;
   return `### ${name}\n\n${
     text(jsDoc?.doc ?? "")
   }${more}\n\n| option | default | what it does |\n| --- | --- | --- |\n${rows.join("\n")}`;
+}
+
+/** A type of an `extends` clause, as `deno doc` has it. */
+interface Inherited {
+  readonly repr: string;
+  readonly value?: { readonly typeParams?: readonly { readonly repr: string }[] };
+}
+
+/** Returns the name of an interface whose options another one has too; of `Omit`, that of what it takes from. */
+function inheritedFrom({ repr, value }: Inherited): string {
+  const [from, without] = value?.typeParams?.map(({ repr }) => repr) ?? [];
+  return repr === "Omit" ? `\`${from}\` without \`${without}\`` : `\`${repr}\``;
 }
 
 /** Returns the default of an option. `deno doc` reads only a default in braces, as if it were a type. */
@@ -95,8 +108,10 @@ function defaultOf(jsDoc: JsDoc | undefined): string {
   return "";
 }
 
-const code = (value: string): string =>
-  `\`${value.trim().replaceAll(/\s+/g, " ").replaceAll("|", "\\|").replaceAll("`", "")}\``;
+const code = (value: string): string => {
+  const plain = value.trim().replaceAll(/\{@link(?:code)? ([^}]+)\}/g, "$1").replaceAll(/\s+/g, " ");
+  return `\`${plain.replaceAll("|", "\\|").replaceAll("`", "")}\``;
+};
 
 /** Returns the first paragraph of a comment, with links of doc comments as code. */
 function text(doc: string): string {

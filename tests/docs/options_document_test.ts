@@ -17,4 +17,8 @@ it("docs/options.md is what scripts/options_document.ts writes", async () => {
   assert.doesNotMatch(stored, /\| `afterContactMs` +\| required/);
   assert.match(stored, /\| `storage` +\| required +\|/);
   assert.match(stored, /\| `concurrency` +\| `64` +\|/);
+  // Members of options have names of their own, and no markup of doc comments is left.
+  assert.match(stored, /### QuietHours/);
+  assert.match(stored, /Besides, those of `B24Options`\s+without `repeatable`/);
+  assert.doesNotMatch(stored, /@link|`Omit`/);
 });
