@@ -64,7 +64,7 @@ export async function recordFailure(
   const retry = defined({ retryAt: delay === undefined ? undefined : clock() + delay });
   const fields = { memberId, eventName: name, attempt, ...retry, err: error };
   if (retry.retryAt === undefined) runtime.log.error("event parked", { event: "event.parked", ...fields });
-  else runtime.log.error("event failed", { event: "event.failed", ...fields });
+  else runtime.log.warn("event failed", { event: "event.failed", ...fields });
   const failed: Delivery = { ...delivery, attempts, error: storedText(error.message), ...retry };
   const failure = { attempts, at: clock(), ...retry };
   await stageAttempt(work, name, error, { attempt, ...retry });
