@@ -43,7 +43,11 @@ export interface OpeningPageOptions {
    * @default false
    */
   readonly openWhenStuck?: boolean;
-  /** Heading of the page while it waits, such as the name of the app. By default, "Getting ready" in the user's language. */
+  /**
+   * Heading of the page while it waits, such as the name of the app.
+   *
+   * @default "Getting ready" in the language of the user
+   */
   readonly title?: string;
 }
 

@@ -177,7 +177,9 @@ export interface AppOptions {
   readonly dev?: string | undefined;
   /**
    * Resolves to the IP addresses of a host, before a portal outside of the cloud is called, or to `undefined` if lookups
-   * are not possible. Should reject if the host is unknown. By default, it asks the resolver of the runtime.
+   * are not possible. Should reject if the host is unknown.
+   *
+   * @default a function that asks the resolver of the runtime
    */
   readonly lookup?: (host: string) => Promise<readonly string[] | undefined>;
   /**

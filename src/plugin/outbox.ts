@@ -24,7 +24,11 @@ export interface OutboxHandler {
    * deleted.
    */
   readonly forget?: (message: unknown, portal: ForgottenPortal) => unknown;
-  /** Retry policy of failed deliveries. By default, that of the app. */
+  /**
+   * Retry policy of failed deliveries.
+   *
+   * @default the `retry` option of the app
+   */
   readonly retry?: RetryPolicy;
   /**
    * Milliseconds after which an attempt fails and its `signal` is aborted. Minimum: 1. Maximum: 600000.
