@@ -3,7 +3,9 @@
  */
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
+import { once } from "node:events";
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { connect, type Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import process from "node:process";
@@ -110,6 +112,13 @@ async function assertOffline(project: Project): Promise<void> {
   rmSync(join(project.folder, "offline.js"));
 }
 
+/** Opens a connection that sends no request. */
+async function connectSilently(port: number): Promise<Socket> {
+  const socket = connect(port, "127.0.0.1").on("error", () => {});
+  await once(socket, "connect");
+  return socket;
+}
+
 /** Starts the app, installs and updates it on a portal, and asks for its status while it runs. */
 async function tryProject(project: Project, combination: Combination, name: string): Promise<void> {
   const port = await freePort();
@@ -122,6 +131,7 @@ async function tryProject(project: Project, combination: Combination, name: stri
     ...storageEnv(combination, name),
   };
   const running = project.start(env);
+  let silent: Socket | undefined;
   try {
     const ended = running.exited.then((code) => {
       throw new Error(`the program exited with ${code}:\n${running.output()}`);
@@ -139,9 +149,12 @@ async function tryProject(project: Project, combination: Combination, name: stri
     // Counts are stored now and then. Memory belongs to the process of the app.
     await untilUpdated(project, ["--url", url, "--token-file", join(folder, "token")], env);
     if (combination.storage !== "memory") await untilUpdated(project, ["--app", "./app.ts"], env);
+    // It must not keep the program from ending: a server of node:http waits for it for ever.
+    silent = await connectSilently(port);
   } finally {
     running.stop();
     assert.equal(await waitFor("the program to end", running.exited), 0, running.output());
+    silent?.destroy();
     assert.ok(!await passesHealthCheck(project, env));
     await server.close();
   }

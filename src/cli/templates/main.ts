@@ -92,8 +92,10 @@ console.log(\`listening on \${server.url}\`);
 const NODE_SHUTDOWN = (stop: string): string => `
 for (const signal of ["SIGINT", "SIGTERM"] as const) {
   process.once(signal, async () => {
-    ${stop}
-    await app.close();
+    // Beside the server, which waits for every connection, also for one that sends nothing.
+    ${stop};
+    await app.close(); // waits for requests in flight
+    setTimeout(() => process.exit(), 1000).unref();
   });
 }
 `;
@@ -123,13 +125,7 @@ if (operator) site.all("/api/v1/{*path}", toNodeHandler(operator));
 site.get("/", (_request, response) => void response.send("The pages of the app"));
 
 const server = site.listen(port, hostname, () => console.log(\`listening on http://\${hostname}:\${port}\`));
-${
-      NODE_SHUTDOWN(`// Waits for requests in flight.
-    await new Promise((resolve) => {
-      server.close(resolve);
-      server.closeIdleConnections();
-    });`)
-    }`,
+${NODE_SHUTDOWN("server.close()")}`,
   },
   fastify: {
     imports: [`import { toNodeHandler } from "@b24/onappupdate/node-server";`, `import fastify from "fastify";`],
@@ -147,6 +143,6 @@ site.get("/", () => "The pages of the app");
 
 await site.listen({ port, host: hostname });
 console.log(\`listening on http://\${hostname}:\${port}\`);
-${NODE_SHUTDOWN("await site.close(); // waits for requests in flight")}`,
+${NODE_SHUTDOWN("void site.close()")}`,
   },
 };
