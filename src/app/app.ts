@@ -128,6 +128,7 @@ export interface App<Ctx extends object = object> {
    *
    * const app = createApp({ storage: memoryStorage(), clientId: "app.5f3a" }).use(applicationToken());
    * await app.setUp();
+   * // A page has 100 portals: pass its `next` as `after` to get the others.
    * for (const { memberId } of (await app.admin.portals({ status: "parked" })).items) {
    *   await app.admin.retry(memberId, { by: "ada", reason: "ticket 17" });
    * }

@@ -50,6 +50,7 @@ export interface Admin {
    * import { createApp, memoryStorage } from "@b24/onappupdate";
    *
    * const { admin, close } = createApp({ storage: memoryStorage() });
+   * // A page has 100 portals. For all that match, see `admin.batches`.
    * for (const { memberId } of (await admin.portals({ status: "parked", upgradeId: "3" })).items) {
    *   await admin.retry(memberId, { by: "ada", reason: "ticket 17: fixed in 3.0.1" });
    * }
@@ -90,6 +91,7 @@ export interface Admin {
    * import { createApp, memoryStorage } from "@b24/onappupdate";
    *
    * const { admin, close } = createApp({ storage: memoryStorage() });
+   * // A page has 100 portals. For all that match, see `admin.batches`.
    * for (const { memberId } of (await admin.portals({ status: "parked", upgradeId: "3" })).items) {
    *   const { undone, without } = await admin.rollback(memberId, { by: "ada", reason: "ticket 17: wrong prices" });
    *   console.log(memberId, undone.length, without.map(({ step }) => step)); // the steps that have no undo
@@ -117,6 +119,7 @@ export interface Admin {
    * import { createApp, memoryStorage } from "@b24/onappupdate";
    *
    * const app = createApp({ storage: memoryStorage() });
+   * // A page has 100 portals. For all that match, see `admin.batches`.
    * for (const { memberId } of (await app.admin.portals({ version: "2.0.0" })).items) {
    *   await app.admin.setTarget(memberId, "3", { by: "ada", reason: "ticket 17: version 4 was withdrawn" });
    * }
@@ -140,6 +143,7 @@ export interface Admin {
    * import { createApp, memoryStorage } from "@b24/onappupdate";
    *
    * const app = createApp({ storage: memoryStorage() });
+   * // A page has 100 portals. For all that match, see `admin.batches`.
    * for (const { memberId } of (await app.admin.portals({ blockedOn: "version" })).items) {
    *   await app.admin.setInitialVersion(memberId, "1.4.0", { by: "ada", reason: "as in the old database" });
    * }
