@@ -45,6 +45,9 @@ export const NOTIFICATIONS: readonly Mutant[] = [
       reason: "both put it under one id, so the outbox keeps one; a second delivery takes a race with the first",
     }],
   ]),
+  ...mutantsOf("plugins/notifications.ts", [`${FOLDER}/watching_test.ts`], [
+    ["a storage that is full is not told", "await probe();", ""],
+  ]),
   ...mutantsOf("plugins/notifications/decide.ts", GROUPS, [
     ["news wait for the repetition", "isNews ? groupIntervalMs : repeatIntervalMs", "repeatIntervalMs"],
     ["messages are not repeated", "isNews ? groupIntervalMs : repeatIntervalMs", "isNews ? groupIntervalMs : Infinity"],
