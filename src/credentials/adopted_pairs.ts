@@ -176,7 +176,7 @@ const EXPIRED: Refused = {
   message: "unverified: its access token is no longer valid",
 };
 
-/** An answer whose member_id is none may have a token in its place. */
+/** An answer without a valid member_id may have a token in its place. */
 function otherPortal(memberId: string): Refused {
   const whose = MEMBER_ID.accepts(memberId) ? `portal ${memberId}` : "another portal";
   return { problem: "other_portal", message: `its tokens belong to ${whose}` };

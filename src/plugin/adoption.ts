@@ -73,7 +73,7 @@ export interface AdoptOptions extends Attribution {
 /**
  * Why a line was not adopted, or not all of it was taken:
  *
- * - `"invalid"`: the line is no JSON, has an unknown field, or one with an invalid value, such as a `version` that is none.
+ * - `"invalid"`: the line is no JSON, has an unknown field, or one with an invalid value, such as a `version` that cannot be read.
  * - `"twice"`: an earlier line has adopted this portal.
  * - `"expired"`: unverified, because the access token has expired, and it was not or could not be refreshed.
  * - `"refused"`: unverified, because Bitrix24 refuses the tokens: the refresh token is dead, for example used before.

@@ -82,7 +82,7 @@ export function createAdopt(parts: AdoptParts): Adopt {
   };
 }
 
-/** @throws {TypeError} if the source is none, or the app lacks what the adoption needs */
+/** @throws {TypeError} if the source is not one, or the app lacks what the adoption needs */
 function assertPossible(
   { runtime, hasClientId }: AdoptParts,
   portals: PortalSource,
