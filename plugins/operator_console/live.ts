@@ -110,25 +110,42 @@ export function createLive(parts: LiveParts): Live {
     }
   }
 
+  /** Reads the portals that somebody watches. One that cannot be read, such as one that newer code wrote, is left out. */
+  async function readPortals(watches: readonly Watch[]): Promise<ReadonlyMap<string, Changes>> {
+    const read = new Map<string, Changes>();
+    for (const memberId of new Set(watches.flatMap(({ memberId }) => memberId ?? []))) {
+      try {
+        read.set(memberId, changesOf(await parts.portal(memberId)));
+      } catch (error) {
+        parts.onError(error);
+      }
+    }
+    return read;
+  }
+
   async function turn(): Promise<void> {
     // Not waited for: a sign-on that hangs for one viewer must not stop the streams of the others.
     for (const stream of streams) void check(stream).catch(() => {});
     const told = [...streams].filter(({ isBeingChecked }) => !isBeingChecked);
-    const memberIds = new Set(told.flatMap(({ memberId }) => memberId ?? []));
     try {
       const counts = await parts.counts();
-      for (const stream of told) tell(stream, "totals", totalsOf(counts), counts);
-      for (const memberId of memberIds) {
-        const { shown, mark } = changesOf(await parts.portal(memberId));
-        for (const stream of told) if (stream.memberId === memberId) tell(stream, "portal", shown, mark);
+      const portals = await readPortals(told);
+      for (const stream of told) {
+        const portal = stream.memberId === undefined ? undefined : portals.get(stream.memberId);
+        if (stream.memberId !== undefined && portal === undefined) {
+          tell(stream, "outage", {});
+          continue;
+        }
+        // The page shows what it knew before: it has to fetch its parts even if nothing has changed meanwhile.
+        if (stream.sent.has("outage")) stream.sent.clear();
+        tell(stream, "totals", totalsOf(counts), counts);
+        if (portal !== undefined) tell(stream, "portal", portal.shown, portal.mark);
       }
     } catch (error) {
       parts.onError(error);
       // The pages say what is wrong when they fetch their parts.
       for (const stream of streams) tell(stream, "outage", {});
-      return;
     }
-    for (const stream of streams) stream.sent.delete("outage");
     for (const stream of streams) if (Math.abs(clock() - stream.sentAt) >= BEAT_EVERY_MS) send(stream, ":\n\n");
   }
 
@@ -160,8 +177,8 @@ export function createLive(parts: LiveParts): Live {
       });
       const headers = {
         ...{ ...HEADERS, "content-type": "text/event-stream; charset=utf-8" },
-        // For nginx, which would collect the events.
-        "x-accel-buffering": "no",
+        // For the compression of frameworks and proxies, and for nginx: they would collect the events.
+        ...{ "cache-control": "no-store, no-transform", "x-accel-buffering": "no" },
         // An idle connection would keep a server from stopping after its stream has ended.
         connection: "close",
       };
@@ -180,7 +197,12 @@ function totalsOf(counts: readonly PortalCount[]): Readonly<Record<string, numbe
 }
 
 /** The data about a portal that a page receives, and the value by which its changes are seen. */
-function changesOf(portal: StoredPortal | undefined): { readonly shown: object; readonly mark: unknown } {
+interface Changes {
+  readonly shown: object;
+  readonly mark: unknown;
+}
+
+function changesOf(portal: StoredPortal | undefined): Changes {
   return { shown: portal === undefined ? {} : { state: portal.state, version: portal.version }, mark: portal ?? null };
 }
 
