@@ -100,7 +100,7 @@ async function answer(inner: Inner, visit: Visit, known: { operator?: Operator }
   await runner.setUp();
   const own = await guard.answer(visit);
   if (own !== undefined) return own;
-  const visitor = await guard.identify(visit, request.headers.get("x-console-live") === null);
+  const visitor = await guard.identify(visit, !isOfOpenPage(visit));
   if (visitor === undefined) {
     if (request.method === "POST" || path === "/live") throw new ApiError(403, { code: "signed_out", message: "" });
     return await guard.signIn(visit);
@@ -117,6 +117,11 @@ async function answer(inner: Inner, visit: Visit, known: { operator?: Operator }
     }
   }
   return await acting.answer(visit, operator, call) ?? await pagesOf.show(visit, operator, call);
+}
+
+/** Returns whether a page that was left open has sent a request by itself. Browsers open a stream again without its headers. */
+function isOfOpenPage({ path, request: { headers } }: Visit): boolean {
+  return path === "/live" || headers.get("x-console-live") !== null;
 }
 
 async function setLanguage({ views, cookies, formBytes }: Inner, { request }: Visit): Promise<Response> {

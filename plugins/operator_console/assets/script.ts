@@ -57,8 +57,8 @@ export const SCRIPT = `
     } catch {
       return;
     }
-    // Signed out: the page to sign in returns here.
-    if (response.redirected) return location.reload();
+    // Signed out: the page to sign in returns here; a single sign-on refuses the page.
+    if (response.redirected || response.status === 403) return location.reload();
     if (!response.ok && response.status !== 503) return;
     const next = new DOMParser().parseFromString(await response.text(), "text/html");
     const wanted = next.querySelectorAll("[data-live][id]");
