@@ -183,8 +183,8 @@ export const ROLLOUT: readonly Mutant[] = [
   ...mutantsOf("src/rollout/candidates.ts", ["tests/unit/rollout/deployed_test.ts"], [
     [
       "a portal that newer code wrote stops the rollout",
-      "if (isNewer(entry)) onNewer();",
-      "if (entry === null) onNewer();",
+      "if (isNewer(entry)) onNewer();\n    else if (entry",
+      "if (entry === null) onNewer();\n    else if (entry",
     ],
   ]),
   ...mutantsOf("src/rollout/pump.ts", [LEFT], [
