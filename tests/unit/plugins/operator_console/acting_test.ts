@@ -31,6 +31,29 @@ function hiddenOf(text: string): Record<string, string> {
   );
 }
 
+describe("the overview of the console should", () => {
+  it("offer to retry only the portals of a group, and none that an operator has rolled back", async () => {
+    const { app, bitrix24, portal, open } = consoleRig({ retry: { maxAttempts: 1 } });
+    app.upgrade("3", ({ portal: { memberId } }) => {
+      if (memberId === OTHER_MEMBER_ID) throw new Error("no list");
+    });
+    const other = bitrix24.portal({ memberId: OTHER_MEMBER_ID, domain: "other.bitrix24.example" });
+    for (const body of [portal.install(2), other.install(2), portal.update(3), other.update(3)]) {
+      await app.fetch(post(body));
+      await app.settled();
+    }
+    await app.admin.rollback(MEMBER_ID, { by: "ada", reason: "ticket 17" });
+    assert.deepEqual((await app.admin.stuck()).map(({ message, count }) => [message, count]), [
+      ["rolled back", 1],
+      ["no list", 1],
+    ]);
+    const links = (await open("/")).text.match(/\/act\/startBatch[^"]*/g) ?? [];
+    assert.equal(links.length, 1);
+    assert.match(links[0]!, /match\.fingerprint=/);
+    await app.close();
+  });
+});
+
 describe("actions of the console", () => {
   it("say what they do, ask for a reason, and are in the audit log with who did it", async () => {
     const { app, open, send } = await parkedRig();
