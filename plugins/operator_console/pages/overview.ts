@@ -2,7 +2,7 @@
 import type { CountSnapshot, PortalCount, RolloutStatus, StuckGroup } from "../../../mod.ts";
 import { actionLink, byVersion, card, empty, place, shortened } from "../cards.ts";
 import { areaChart, type Layer, shareBar } from "../charts.ts";
-import { badge, link, type State, table } from "../elements.ts";
+import { badge, link, portalLink, type State, table } from "../elements.ts";
 import { type Html, markup } from "../html.ts";
 import { type AnyPage, page, type PageContext } from "../page.ts";
 import { rolloutActions, rolloutLabel, rolloutProgress, stageSteps } from "../rollout_parts.ts";
@@ -150,9 +150,7 @@ function groupItem(ctx: PageContext, group: StuckGroup): Html {
 <span class="group-place">${where}</span></p>
 <p class="message">${message === undefined ? t("overview.noMessage") : shortened(message)}</p>
 <p class="group-foot">${
-    example === undefined
-      ? ""
-      : markup`<span>${t("overview.suchAs")} ${link(ctx, example.domain, `/portals/${example.memberId}`)}</span>`
+    example === undefined ? "" : markup`<span>${t("overview.suchAs")} ${portalLink(ctx, example)}</span>`
   }<span class="group-actions">${retry}${silence}</span></p></li>`;
 }
 

@@ -4,7 +4,7 @@ import { refusalOf } from "../../operator_api/api_error.ts";
 import { BLOCKED_REASONS, PORTAL_STATES } from "../../operator_api/parameters.ts";
 import type { Call } from "../calls.ts";
 import { actionLink, byVersion, empty } from "../cards.ts";
-import { badge, link, pager, selectField, table, textField } from "../elements.ts";
+import { badge, link, pager, portalLink, selectField, table, textField } from "../elements.ts";
 import { type Html, markup } from "../html.ts";
 import { type AnyPage, page, type PageContext } from "../page.ts";
 import { nextOf, reasonOf, versionText } from "../portal_list.ts";
@@ -156,8 +156,10 @@ function rows(ctx: PageContext, items: readonly Portal[]): Html {
     columns: [
       {
         head: t("parts.portal"),
-        cell: ({ memberId, domain }) =>
-          markup`${link(ctx, domain, `/portals/${memberId}`)}<code class="member">${memberId}</code>`,
+        cell: (portal) =>
+          markup`${portalLink(ctx, portal)}${
+            portal.domain === "" ? "" : markup`<code class="member">${portal.memberId}</code>`
+          }`,
       },
       { head: t("parts.state"), cell: ({ state }) => badge(ctx, state) },
       { head: t("parts.version"), cell: (portal) => versionText(ctx, portal) },

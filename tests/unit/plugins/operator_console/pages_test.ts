@@ -312,6 +312,24 @@ describe("the page of a portal", () => {
     assert.match(textOf(await scene.open(`/portals?domain=${"0".repeat(32)}`)), /No portal matches/);
   });
 
+  it("is named by its member_id once its data are erased", async () => {
+    let now = SCENE_TIME;
+    const clock = (): number => now;
+    const { app, portal, open } = consoleRig({ clock }, { clock });
+    await app.fetch(post(portal.install(2)));
+    await app.fetch(post(portal.uninstall()));
+    await app.settled();
+    now += 40 * 86_400_000;
+    await app.tick();
+    await app.settled();
+    assert.equal((await app.portal(MEMBER_ID))?.domain, "");
+    const link = `<a href="/portals/${MEMBER_ID}">${MEMBER_ID}</a>`;
+    for (const path of ["/portals?status=uninstalled", `/act/forgetPortal?portal=${MEMBER_ID}`]) {
+      assert.ok((await open(path)).text.includes(link), path);
+    }
+    await app.close();
+  });
+
   it("is said to be there if newer code wrote it, by its domain and the first part of it", async () => {
     const storage = memoryStorage();
     const { app, portal, open } = consoleRig({ storage });
