@@ -28,7 +28,7 @@ export function createHandler(parts: HandlerParts): (request: Request) => Promis
   const { tokens, routes, prefix, bodyBytes } = parts;
   const authorize = createGuard(tokens);
   const find = createRouter(routes, prefix);
-  const runner = createRouteRunner(parts);
+  const runner = createRouteRunner({ ...parts, name: "operator API" });
   return async (request) => {
     try {
       const token = await authorize(request);

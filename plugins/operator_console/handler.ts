@@ -60,7 +60,7 @@ interface Inner extends HandlerParts {
 /** Returns what answers requests. */
 export function createHandler(parts: HandlerParts): Handler {
   const { base, cookies, clock } = parts;
-  const runner = createRouteRunner(parts);
+  const runner = createRouteRunner({ ...parts, name: "console" });
   const callsOf = createCalls({ routes: parts.routes, runner });
   const read = callsOf(READER, new AbortController().signal);
   const live = createLive({

@@ -200,7 +200,9 @@ describe("actions of the console", () => {
     assert.equal((await send("/act/retryPortal", { portal: MEMBER_ID, reason: "x" })).status, 403);
     const { items: [entry] } = await app.admin.audit();
     assert.deepEqual([entry?.action, entry?.by, entry?.outcome], ["retry", "bob", "refused"]);
-    assert.match(consoleLines.join(), /operator.forbidden/);
+    assert.match(consoleLines.join(), /operator\.forbidden/);
+    assert.match(consoleLines.join(), /console refused an action/);
+    assert.doesNotMatch(consoleLines.join(), /operator API/);
     await app.close();
   });
 
