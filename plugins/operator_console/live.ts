@@ -44,9 +44,9 @@ export interface Watch {
 
 /** The streams of a process. */
 export interface Live {
-  /** Returns a stream. @throws {ApiError} 429, if there are too many */
+  /** Returns a stream. @throws {ApiError} 429, if there are too many; 503, after `close` */
   readonly open: (watch: Watch) => Response;
-  /** Ends all streams. */
+  /** Ends all streams, for good. */
   readonly close: () => void;
   /** Number of open streams. */
   readonly size: () => number;
@@ -70,6 +70,7 @@ export function createLive(parts: LiveParts): Live {
   const { clock, every = everyMs } = parts;
   const streams = new Set<Stream>();
   let stop: (() => void) | undefined;
+  let isClosed = false;
 
   function end(stream: Stream): void {
     if (!streams.delete(stream)) return;
@@ -84,6 +85,8 @@ export function createLive(parts: LiveParts): Live {
   }
 
   function send(stream: Stream, text: string): void {
+    // It has ended while the storage was read.
+    if (!streams.has(stream)) return;
     if ((stream.controller.desiredSize ?? 0) < -MAX_BACKLOG) return end(stream);
     stream.sentAt = clock();
     stream.controller.enqueue(encoder.encode(text));
@@ -151,6 +154,8 @@ export function createLive(parts: LiveParts): Live {
 
   return {
     open: (watch) => {
+      // Browsers open their streams again, which would keep a server from stopping all the same.
+      if (isClosed) throw new ApiError(503, { code: "closed", message: "the app is closing" }, { "retry-after": "5" });
       const own = [...streams].filter(({ operator }) => operator.name === watch.operator.name).length;
       if (streams.size >= MAX_STREAMS || own >= MAX_STREAMS_OF_OPERATOR) {
         throw new ApiError(429, { code: "too_many", message: "too many pages are open" }, { "retry-after": "30" });
@@ -184,7 +189,10 @@ export function createLive(parts: LiveParts): Live {
       };
       return new Response(body, { headers });
     },
-    close: () => [...streams].forEach(end),
+    close: () => {
+      isClosed = true;
+      [...streams].forEach(end);
+    },
     size: () => streams.size,
   };
 }

@@ -19,6 +19,8 @@ interface LiveRig extends Live {
   error: Error | undefined;
   /** The `member_id` of a portal that cannot be read. */
   unreadable: string | undefined;
+  /** The counts are read once it resolves. */
+  slow: Promise<void> | undefined;
 }
 
 function liveRig(): LiveRig {
@@ -26,9 +28,11 @@ function liveRig(): LiveRig {
   let turn: (() => Promise<void>) | undefined;
   const [reads, errors] = [{ counts: 0, portals: 0 }, [] as unknown[]];
   const live = createLive({
-    counts: () => {
+    counts: async () => {
       reads.counts++;
-      return rig.error === undefined ? Promise.resolve(rig.counts) : Promise.reject(rig.error);
+      await rig.slow;
+      if (rig.error !== undefined) throw rig.error;
+      return rig.counts;
     },
     portal: (memberId) => {
       reads.portals++;
@@ -45,7 +49,7 @@ function liveRig(): LiveRig {
   const rig: LiveRig = {
     ...live,
     ...{ counts: [{ status: "parked", count: 1 }], portal: { state: "upgrading" }, errors },
-    ...{ error: undefined, unreadable: undefined },
+    ...{ error: undefined, unreadable: undefined, slow: undefined },
     turn: async () => await turn?.(),
     isReading: () => turn !== undefined,
     reads: () => ({ ...reads }),
@@ -98,6 +102,7 @@ describe("createLive() should", () => {
     assert.equal(await read(), ":\n\n");
     live.close();
     assert.equal(await read(), "(over)");
+    assert.throws(() => live.open(ada), { status: 503 });
   });
 
   it("read once for all pages of a process, and only while somebody watches", async () => {
@@ -235,6 +240,21 @@ describe("createLive() should", () => {
     live.unreadable = undefined;
     await live.turn();
     assert.match(await unreadable(), /event: totals[^]*event: portal/);
+    live.close();
+  });
+
+  it("say nothing of an outage if a page is closed while the storage is read", async () => {
+    const live = liveRig();
+    const [closed, other] = [live.open(ada), live.open(ada)];
+    const read = reader(other);
+    const { promise, resolve } = Promise.withResolvers<void>();
+    live.slow = promise;
+    const turn = live.turn();
+    await closed.body!.cancel();
+    resolve();
+    await turn;
+    assert.equal(await read(), 'retry: 5000\n\nevent: totals\ndata: {"parked":1}\n\n');
+    assert.deepEqual(live.errors, []);
     live.close();
   });
 
