@@ -79,7 +79,11 @@ async function answer(
     readQuery: () => readQuery(url, route.query),
     readBody: async () => await readJson(request, route.body, bodyBytes) as Readonly<Record<string, unknown>>,
     readLines: () => readLines(request, route.lines!, bodyBytes),
-    ...{ reason: url.searchParams.get("reason"), signal: request.signal },
+    reason: url.searchParams.get("reason"),
+    // Deno prints a warning if it is read, so only routes that need it do.
+    get signal() {
+      return request.signal;
+    },
   });
   return result instanceof Response ? withHeaders(result) : json(route.status ?? 200, result);
 }

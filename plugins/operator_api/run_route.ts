@@ -59,7 +59,7 @@ export function createRouteRunner(parts: RouteRunnerParts): RouteRunner {
   const limitRate = createRateLimit(parts);
   const failed = (thrown: unknown): ApiError => failure(thrown, { name, logger });
   const run: RouteRunner["run"] = async (call) => {
-    const { match: { route, portal, id = "", target = "" }, operator, signal } = call;
+    const { match: { route, portal, id = "", target = "" }, operator } = call;
     await setUp(parts);
     if (route.role === "operate" && operator.role !== "operate") return await refuse(app, refusals, call);
     const query = call.readQuery() as { readonly reason?: string };
@@ -68,7 +68,10 @@ export function createRouteRunner(parts: RouteRunnerParts): RouteRunner {
     const memberId = portal === undefined ? "" : await findPortal(app, portal);
     limitRate(route, operator, call.holder);
     const result = await route.run({
-      ...{ app, admin: app.admin, memberId, id, target, query, body, lines, operator, signal },
+      ...{ app, admin: app.admin, memberId, id, target, query, body, lines, operator },
+      get signal() {
+        return call.signal;
+      },
       reportFailure: (thrown) => void failed(thrown),
       attribution: { by: operator.name, reason: reason ?? `${route.method} ${route.path}` },
     });

@@ -51,7 +51,7 @@ const READER: Operator = { name: "console", role: "read" };
 
 interface Inner extends HandlerParts {
   readonly runner: RouteRunner;
-  readonly callsOf: (operator: Operator, signal: AbortSignal) => Call;
+  readonly callsOf: (operator: Operator, signal: () => AbortSignal) => Call;
   readonly pagesOf: Pages;
   readonly acting: Acting;
   readonly live: Live;
@@ -62,7 +62,7 @@ export function createHandler(parts: HandlerParts): Handler {
   const { base, cookies, clock } = parts;
   const runner = createRouteRunner({ ...parts, name: "console" });
   const callsOf = createCalls({ routes: parts.routes, runner });
-  const read = callsOf(READER, new AbortController().signal);
+  const read = callsOf(READER, () => new AbortController().signal);
   const live = createLive({
     counts: async () => (await read("countPortals")).items,
     portal: async (portal) => await read("getPortal", { portal }),
@@ -78,8 +78,7 @@ export function createHandler(parts: HandlerParts): Handler {
       try {
         return await answer(inner, visit, known);
       } catch (thrown) {
-        const gone = request.signal.aborted && thrown === request.signal.reason;
-        const refusal = refusalOf(thrown) ?? (gone ? GONE : runner.failed(thrown));
+        const refusal = refusalOf(thrown) ?? (isGone(request, thrown) ? GONE : runner.failed(thrown));
         return await refuse(inner, visit, known.operator, refusal);
       } finally {
         discard(request);
@@ -89,6 +88,10 @@ export function createHandler(parts: HandlerParts): Handler {
 }
 
 const GONE = new ApiError(500, { code: "failed", message: "the client went away" });
+
+function isGone({ signal }: Request, thrown: unknown): boolean {
+  return signal.aborted && thrown === signal.reason;
+}
 
 /** `known.operator` is set as soon as it is known who has sent the request: errors are then shown within the console. */
 async function answer(inner: Inner, visit: Visit, known: { operator?: Operator }): Promise<Response> {
@@ -107,7 +110,7 @@ async function answer(inner: Inner, visit: Visit, known: { operator?: Operator }
   }
   const { operator, isLastKnown } = visitor;
   known.operator = operator;
-  const call = callsOf(operator, request.signal);
+  const call = callsOf(operator, () => request.signal);
   if (isLastKnown) return await pagesOf.showLastKnown(visit, operator);
   if (request.method === "GET") {
     if (path === "/live") return await watch(inner, visit, operator, call);

@@ -136,6 +136,13 @@ describe("operatorConsole() should", () => {
     );
   });
 
+  it("not read the signal of a request that shows a page: Deno would print a warning", async () => {
+    const { fetch } = consoleRig();
+    const request = new Request(`${ORIGIN}/portals`);
+    Object.defineProperty(request, "signal", { get: () => assert.fail("it was read") });
+    assert.equal((await fetch(request)).status, 200);
+  });
+
   it("serve the same links whether or not a framework removes the base", async () => {
     const { open } = consoleRig({}, { base: "/ops" });
     for (const path of ["/ops", "/ops/", "/"]) {
