@@ -131,6 +131,19 @@ describe("operatorApi() routes", () => {
     await app.close();
   });
 
+  it("find a portal by its domain as people write it", async () => {
+    const { app, call, send, bitrix24 } = apiRig();
+    await send(bitrix24.portal({ memberId: OTHER_MEMBER_ID, domain: "портал.рф" }).install(2));
+    for (const domain of ["портал.рф", "Портал.РФ", "xn--80awhdgm.xn--p1ai"]) {
+      const { status, body } = await call(`GET /portals/${encodeURIComponent(domain)}`);
+      assert.deepEqual([status, body.memberId], [200, OTHER_MEMBER_ID], domain);
+      const { body: { items } } = await call(`GET /portals?domain=${encodeURIComponent(domain)}`);
+      assert.equal(items.length, 1, domain);
+    }
+    assert.equal((await call(`GET /portals/${encodeURIComponent("ё..рф")}`)).status, 404);
+    await app.close();
+  });
+
   it("find a portal that was renamed by its former domain, unless another one has that now", async () => {
     const { app, call, send, bitrix24, portal } = await parkedRig();
     const former = portal.domain;
