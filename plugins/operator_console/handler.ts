@@ -167,6 +167,7 @@ const OWN_ERRORS: Readonly<Record<string, TextKey>> = {
   sign_on: "error.403.signOn",
   foreign_origin: "error.403.origin",
   signed_out: "acting.signedOut",
+  not_set_up: "error.not_set_up.text",
 };
 
 /** Answers with the page of an error. */
@@ -177,7 +178,7 @@ async function refuse(inner: Inner, visit: Visit, operator: Operator | undefined
   const here = visit.request.method === "POST" ? { ...visit, here: "/" } : visit;
   const ctx = operator === undefined ? views.bareContextOf(here) : views.contextOf(here, {}, operator);
   const { t } = ctx;
-  const key = `error.${status}`;
+  const key = code === "not_set_up" ? `error.${code}` : `error.${status}`;
   const text = OWN_ERRORS[code] === undefined ? message : t(OWN_ERRORS[code], { origin });
   const notices = text === "" ? [] : [markup`
     <div class="notice notice-bad" role="alert">

@@ -274,6 +274,24 @@ describe("openingPage()", () => {
     await made.app.close();
   });
 
+  it("stays as it is if an administrator retries while a rollback is not finished", async () => {
+    const made = setUp({
+      upgrade: async ({ step }) => {
+        await step("convert", () => 1, { undo: () => Promise.reject(new Error("the portal is down")) });
+      },
+    });
+    await made.install();
+    assert.equal((await made.page(made.portal.open())).status, 200);
+    made.portal.update(3);
+    await made.page(made.portal.open());
+    await made.settled();
+    await assert.rejects(made.app.admin.rollback(MEMBER_ID, { by: "ada", reason: "ticket 17" }), /the portal is down/);
+    const { ticket } = dataOf(await (await made.page(made.portal.open())).text());
+    const { status, body } = await ask(made, { ticket, retry: true });
+    assert.deepEqual([status, (body as { state: string }).state], [200, "stuck"]);
+    await made.app.close();
+  });
+
   it("finishes a parked installation with finishWhenParked", async () => {
     const made = setUp({
       finishWhenParked: true,

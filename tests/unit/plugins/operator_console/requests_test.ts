@@ -136,6 +136,20 @@ describe("operatorConsole() should", () => {
     );
   });
 
+  it("say that the app cannot be set up, and not that the storage is down", async () => {
+    const { app, open, consoleLines } = consoleRig();
+    app.use({
+      name: "broken",
+      setup: () => {
+        throw new Error("no key");
+      },
+    });
+    const { status, text } = await open("/");
+    assert.equal(status, 503);
+    assert.match(text, /<h1>The app cannot be set up<\/h1>/);
+    assert.match(consoleLines.join(), /console cannot set the app up.*no key/);
+  });
+
   it("not read the signal of a request that shows a page: Deno would print a warning", async () => {
     const { fetch } = consoleRig();
     const request = new Request(`${ORIGIN}/portals`);
