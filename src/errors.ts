@@ -22,6 +22,7 @@ export type ErrorCode =
   | "not_rehearsed"
   | "nothing_to_roll_back"
   | "other_deployment"
+  | "other_stage"
   | "retry_loop"
   | "rollback_unfinished"
   | "rollout_over"

@@ -75,6 +75,9 @@ function decisiveError(error: unknown): unknown {
  */
 const MIN_UNCOUNTED_MS = 1000;
 
+/** Maximum delay (ms) that a handler can ask for, 31,688 years: a later time is no date, and nothing could show the portal. */
+const MAX_DELAY_MS = 1e15;
+
 /** Returns the delay after which a limit of Bitrix24 is over. */
 function limitDelay(error: unknown): number | undefined {
   return error instanceof B24Error ? error.retryAfterMs : undefined;
@@ -98,7 +101,7 @@ export function nextRetryDelay(
   jitter: number,
 ): number | undefined {
   const decisive = decisiveError(error);
-  if (decisive instanceof RetryAfterError) return Math.max(MIN_UNCOUNTED_MS, decisive.afterMs);
+  if (decisive instanceof RetryAfterError) return Math.min(Math.max(MIN_UNCOUNTED_MS, decisive.afterMs), MAX_DELAY_MS);
   if (blockedReasonOf(decisive) !== undefined) return BLOCKED_RETRY_MS;
   const limitMs = limitDelay(decisive);
   if (limitMs !== undefined) return limitMs;

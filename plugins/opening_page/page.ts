@@ -108,6 +108,12 @@ const SCRIPT = `
   const [status, bar, message, retry] = ["status", "progress", "message", "retry"].map((id) => document.getElementById(id));
   const address = new URL(location.href);
   for (const name of ["DOMAIN", "PROTOCOL", "LANG", "APP_SID"]) address.searchParams.delete(name);
+  let timer, isOver = false;
+  // There is one timer, however often the user has retried.
+  const later = (ms) => {
+    clearTimeout(timer);
+    timer = setTimeout(ask, ms, false);
+  };
   const text = (element, value) => {
     if (element.textContent !== value) element.textContent = value;
   };
@@ -129,8 +135,10 @@ const SCRIPT = `
       bar.max = view.progress.total;
       bar.value = view.progress.done;
     } else bar.removeAttribute("value");
-    if (view.state === "ready") whenLoaded(() => end(view.finishes));
-    else setTimeout(ask, view.state === "waiting" ? 1500 : 10000, false);
+    if (view.state !== "ready") return later(view.state === "waiting" ? 1500 : 10000);
+    clearTimeout(timer);
+    if (!isOver) whenLoaded(() => end(view.finishes));
+    isOver = true;
   };
   const ask = async (isRetry) => {
     try {
@@ -141,16 +149,20 @@ const SCRIPT = `
         credentials: "omit",
         cache: "no-store",
       });
-      if (response.status === 404) return text(status, expired);
+      if (response.status === 404) {
+        bar.hidden = retry.hidden = true;
+        return text(status, expired);
+      }
       if (!response.ok) throw new Error();
       show(await response.json());
     } catch {
       text(status, offline);
-      setTimeout(ask, 5000, false);
+      later(5000);
     }
   };
   retry.addEventListener("click", () => {
     retry.hidden = true;
+    clearTimeout(timer);
     ask(true);
   });
   show(view);

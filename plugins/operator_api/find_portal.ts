@@ -18,6 +18,7 @@ const MAX_LISTED = 20;
  *
  * @throws {UnknownPortalError} if no portal has this member_id
  * @throws {ApiError} 404, if no portal has or had this domain; 409, if several have or had it
+ * @throws {FormatError} if newer code wrote the portal, or one of those with this domain
  */
 export async function findPortal({ admin, portal }: OperatorApp, named: string): Promise<string> {
   if (MEMBER_ID.test(named)) {
@@ -29,7 +30,7 @@ export async function findPortal({ admin, portal }: OperatorApp, named: string):
   if (!DOMAIN.test(named)) {
     throw invalid([{ path: "portal", saw: "another string", wanted }]);
   }
-  const found = await portalsWith(admin, named);
+  const found = await portalsWith({ admin, portal }, named);
   if (found.length === 0) {
     throw new ApiError(404, { code: "unknown_portal", message: `no portal with the domain ${named} is stored` });
   }
@@ -42,12 +43,17 @@ export async function findPortal({ admin, portal }: OperatorApp, named: string):
 }
 
 /** Returns the portals with a domain, then those that had it before they were renamed. */
-async function portalsWith(admin: OperatorApp["admin"], domain: string): Promise<readonly Portal[]> {
+async function portalsWith(
+  { admin, portal }: Pick<OperatorApp, "admin" | "portal">,
+  domain: string,
+): Promise<readonly Portal[]> {
   const found: Portal[] = [];
   for (const match of [{ domain }, { formerDomain: domain }]) {
     let after: string | undefined;
     do {
       const page = await admin.portals({ ...match, limit: MAX_LISTED + 1, ...(after !== undefined && { after }) });
+      // Rejects: a portal that cannot be shown must neither be said to be unknown nor be taken for another one.
+      for (const memberId of page.unreadable ?? []) await portal(memberId);
       found.push(...page.items);
       after = page.next;
     } while (after !== undefined && found.length <= MAX_LISTED);

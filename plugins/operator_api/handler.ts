@@ -28,7 +28,7 @@ export function createHandler(parts: HandlerParts): (request: Request) => Promis
   const { tokens, routes, prefix, bodyBytes } = parts;
   const authorize = createGuard(tokens);
   const find = createRouter(routes, prefix);
-  const runner = createRouteRunner(parts);
+  const runner = createRouteRunner({ ...parts, name: "operator API" });
   return async (request) => {
     try {
       const token = await authorize(request);
@@ -79,7 +79,11 @@ async function answer(
     readQuery: () => readQuery(url, route.query),
     readBody: async () => await readJson(request, route.body, bodyBytes) as Readonly<Record<string, unknown>>,
     readLines: () => readLines(request, route.lines!, bodyBytes),
-    ...{ reason: url.searchParams.get("reason"), signal: request.signal },
+    reason: url.searchParams.get("reason"),
+    // Deno prints a warning if it is read, so only routes that need it do.
+    get signal() {
+      return request.signal;
+    },
   });
   return result instanceof Response ? withHeaders(result) : json(route.status ?? 200, result);
 }

@@ -1,7 +1,7 @@
 /** Bodies of JSON lines: lists of any length, read line by line. */
 import type { InputIssue } from "../../errors.ts";
 import { ApiError, invalid } from "./api_error.ts";
-import { assertMediaType } from "./request.ts";
+import { assertMediaType, bodyWasRead } from "./request.ts";
 import { issuesOf, type ObjectSchema } from "./schema.ts";
 
 /** A line of a body. */
@@ -26,7 +26,7 @@ export const LINES_TYPE = "application/jsonl";
  */
 export function readLines(request: Request, schema: ObjectSchema, maxBytes: number): AsyncIterable<InputLine> {
   if (request.bodyUsed) {
-    throw new TypeError("cannot read the body of the request: it was read before it was passed to the operator API");
+    throw bodyWasRead();
   }
   assertMediaType(request, LINES_TYPE);
   return linesIn(request.body ?? new ReadableStream({ start: (controller) => controller.close() }), schema, maxBytes);

@@ -14,6 +14,8 @@ export interface RefusedAttempt {
 
 /** Options of {@linkcode createRefusals}. */
 export interface RefusalsOptions {
+  /** What is served, for log messages. */
+  readonly name: "operator API" | "console";
   readonly app: OperatorApp;
   readonly logger: Logger;
   /** Milliseconds since 1970. */
@@ -34,7 +36,7 @@ const MAX_A_MINUTE = 10;
 const MAX_DETAILS = 4000;
 
 /** Returns the functions that record refused requests. */
-export function createRefusals({ app, logger, clock }: RefusalsOptions): Refusals {
+export function createRefusals({ name, app, logger, clock }: RefusalsOptions): Refusals {
   let unauthorized = { since: -Infinity, count: 0 };
   const forbidden = new Map<string, { since: number; count: number }>();
   return {
@@ -44,7 +46,7 @@ export function createRefusals({ app, logger, clock }: RefusalsOptions): Refusal
       if (Math.abs(now - unauthorized.since) < MINUTE_MS) return;
       const { count } = unauthorized;
       unauthorized = { since: now, count: 0 };
-      logger.warn("operator API refused requests without a known token", { event: "operator.unauthorized", count });
+      logger.warn(`${name} refused requests without a known token`, { event: "operator.unauthorized", count });
     },
     forbidden: async ({ operator: { name: by }, route: { id, action }, reason, memberId, details, refusal }) => {
       const now = clock();
@@ -55,7 +57,7 @@ export function createRefusals({ app, logger, clock }: RefusalsOptions): Refusal
       forbidden.set(by, current);
       if (++current.count > MAX_A_MINUTE) return;
       const fields = { by, ...(memberId !== undefined && { memberId }) };
-      logger.warn("operator API refused an action", { event: "operator.forbidden", ...fields, route: id });
+      logger.warn(`${name} refused an action`, { event: "operator.forbidden", ...fields, route: id });
       if (action === undefined) return;
       const isShort = JSON.stringify(details).length <= MAX_DETAILS;
       await app.admin.noteAction({ ...fields, action, reason, ...(isShort && { details }), refusal });

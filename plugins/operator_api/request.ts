@@ -66,6 +66,13 @@ export function assertMediaType(request: Request, wanted: string): void {
   throw new ApiError(415, { code: "media_type", message: `wanted content-type ${wanted}, in UTF-8 and uncompressed` });
 }
 
+/** Returns the error of a request whose body is gone: a mistake in the vendor's server. */
+export function bodyWasRead(): TypeError {
+  return new TypeError(
+    "cannot read the body of the request: it was read before, wanted the handler before anything that reads bodies",
+  );
+}
+
 /** Time (ms) within which a body must arrive: not every server has a limit of its own. */
 const BODY_TIMEOUT_MS = 10_000;
 
@@ -81,7 +88,7 @@ export async function readText(
   timeoutMs: number = BODY_TIMEOUT_MS,
 ): Promise<string> {
   if (request.bodyUsed) {
-    throw new TypeError("cannot read the body of the request: it was read before it was passed to the operator API");
+    throw bodyWasRead();
   }
   const tooLarge = (): ApiError =>
     new ApiError(413, { code: "too_large", message: `wanted a body of at most ${maxBytes} bytes` }, {

@@ -75,10 +75,17 @@ export const ROLLOUT_ROUTES: readonly Route[] = [
     },
     (rollout, target, { retryParked = false }, attribution) => rollout.resume(target, { ...attribution, retryParked }),
   ),
-  action("promote", {
+  action<{ readonly stage?: number }>("promote", {
     path: "/rollout/{target}/promote",
     summary: "Begins the next stage of a rollout",
-  }, (rollout, target, _, attribution) => rollout.promote(target, attribution)),
+    body: object<{ readonly stage?: number }>({
+      stage: optional({
+        ...{ type: "integer", minimum: 1 },
+        description:
+          "The stage that you have seen as the present one, from 1. If another one is by now, nothing is done",
+      }),
+    }),
+  }, (rollout, target, body, attribution) => rollout.promote(target, { ...body, ...attribution })),
   action("abort", {
     path: "/rollout/{target}/abort",
     summary: "Ends a rollout for good",

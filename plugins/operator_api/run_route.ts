@@ -12,6 +12,8 @@ import { issuesOf, pick } from "./schema.ts";
 
 /** Parts of {@linkcode createRouteRunner}. */
 export interface RouteRunnerParts {
+  /** What is served, for log messages. */
+  readonly name: "operator API" | "console";
   readonly app: OperatorApp;
   readonly logger: Logger;
   readonly clock: () => number;
@@ -52,12 +54,12 @@ export interface RouteRunner {
 
 /** Returns the function that runs routes. */
 export function createRouteRunner(parts: RouteRunnerParts): RouteRunner {
-  const { app, logger } = parts;
+  const { name, app, logger } = parts;
   const refusals = createRefusals(parts);
   const limitRate = createRateLimit(parts);
-  const failed = (thrown: unknown): ApiError => failure(thrown, logger);
+  const failed = (thrown: unknown): ApiError => failure(thrown, { name, logger });
   const run: RouteRunner["run"] = async (call) => {
-    const { match: { route, portal, id = "", target = "" }, operator, signal } = call;
+    const { match: { route, portal, id = "", target = "" }, operator } = call;
     await setUp(parts);
     if (route.role === "operate" && operator.role !== "operate") return await refuse(app, refusals, call);
     const query = call.readQuery() as { readonly reason?: string };
@@ -66,7 +68,10 @@ export function createRouteRunner(parts: RouteRunnerParts): RouteRunner {
     const memberId = portal === undefined ? "" : await findPortal(app, portal);
     limitRate(route, operator, call.holder);
     const result = await route.run({
-      ...{ app, admin: app.admin, memberId, id, target, query, body, lines, operator, signal },
+      ...{ app, admin: app.admin, memberId, id, target, query, body, lines, operator },
+      get signal() {
+        return call.signal;
+      },
       reportFailure: (thrown) => void failed(thrown),
       attribution: { by: operator.name, reason: reason ?? `${route.method} ${route.path}` },
     });
@@ -109,19 +114,19 @@ function validReason(reason: string | null): string | undefined {
 }
 
 /** Plugins may be needed for what a route does. On an app that is started, this is done. */
-async function setUp({ app, logger }: RouteRunnerParts): Promise<void> {
+async function setUp({ name, app, logger }: RouteRunnerParts): Promise<void> {
   try {
     await app.setUp();
   } catch (thrown) {
-    logger.error("operator API cannot set the app up", { event: "operator.set_up_failed", err: loggable(thrown) });
+    logger.error(`${name} cannot set the app up`, { event: "operator.set_up_failed", err: loggable(thrown) });
     const message = "the app cannot be set up: its log has the reason";
     throw new ApiError(503, { code: "not_set_up", message });
   }
 }
 
 /** Returns the answer to a failure of this program or of the vendor's code, whose message may have anything in it. */
-function failure(thrown: unknown, logger: Logger): ApiError {
-  logger.error("operator API failed to answer a request", { event: "operator.failed", err: loggable(thrown) });
+function failure(thrown: unknown, { name, logger }: Pick<RouteRunnerParts, "name" | "logger">): ApiError {
+  logger.error(`${name} failed to answer a request`, { event: "operator.failed", err: loggable(thrown) });
   const message =
     "the request has failed: the log of the app has the error, and so has the audit log if it was an action";
   return new ApiError(500, { code: "failed", message });

@@ -4,7 +4,7 @@ import type { ErrorBody } from "../operator_api/api_error.ts";
 import type { Route } from "../operator_api/route.ts";
 import { type Action, type ActionId, ACTIONS } from "./actions.ts";
 import { facts } from "./cards.ts";
-import { badge, hiddenFields, link, textField } from "./elements.ts";
+import { badge, hiddenFields, link, portalLink, textField } from "./elements.ts";
 import { type Html, markup } from "./html.ts";
 import type { PageContext } from "./page.ts";
 import { SILENCE_FIELDS, silenceFields } from "./silences.ts";
@@ -133,6 +133,6 @@ function valueText({ t }: PageContext, name: string, value: string): string {
   return isTextKey(key) ? t(key) : value;
 }
 
-function portalText(ctx: PageContext, { memberId, domain, version, state }: StoredPortal): Html {
-  return markup`${link(ctx, domain, `/portals/${memberId}`)} ${version ?? ""} ${badge(ctx, state)}`;
+function portalText(ctx: PageContext, portal: StoredPortal): Html {
+  return markup`${portalLink(ctx, portal)} ${portal.version ?? ""} ${badge(ctx, portal.state)}`;
 }

@@ -109,7 +109,7 @@ export interface CallsParts {
 }
 
 /** Returns the function that makes the calls of one request. */
-export function createCalls({ routes, runner }: CallsParts): (operator: Operator, signal: AbortSignal) => Call {
+export function createCalls({ routes, runner }: CallsParts): (operator: Operator, signal: () => AbortSignal) => Call {
   const byId = new Map(routes.map((route) => [route.id, route]));
   return (operator, signal) => async <Id extends RouteId>(id: Id, input: CallInput = {}): Promise<Answers[Id]> => {
     const route = byId.get(id)!;
@@ -121,7 +121,10 @@ export function createCalls({ routes, runner }: CallsParts): (operator: Operator
       ...(target !== undefined && { target }),
     };
     return await runner.run({
-      ...{ match, operator, holder: JSON.stringify(operator.name), signal, reason: null },
+      ...{ match, operator, holder: JSON.stringify(operator.name), reason: null },
+      get signal() {
+        return signal();
+      },
       readQuery: () => readQuery(urlOf(query), route.query),
       readBody: () => Promise.resolve(checkedBody(route, body)),
       readLines: () => {

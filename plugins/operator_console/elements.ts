@@ -16,6 +16,14 @@ export function link(
   return markup`<a href="${ctx.href(path, query)}">${text}</a>`;
 }
 
+/** Returns the link to a portal, by its domain. One whose data were erased, or that has not sent an event yet, has none. */
+export function portalLink(
+  ctx: PageContext,
+  { memberId, domain }: { readonly memberId: string; readonly domain: string },
+): Html {
+  return link(ctx, domain === "" ? memberId : domain, `/portals/${memberId}`);
+}
+
 /** A column of a table. */
 export interface Column<Row> {
   readonly head: string;

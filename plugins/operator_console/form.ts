@@ -26,3 +26,16 @@ export function pathIn(text: string | null | undefined): string {
   // The rest of "/..//host" would be another host.
   return pathname.startsWith("//") ? "/" : pathname + search;
 }
+
+/**
+ * Returns the page that a form or a link named, as `pathIn` does; for an export, the list that it is of: signing in must not
+ * cause an export that a link of another site has named.
+ */
+export function pageIn(text: string | null | undefined): string {
+  const path = pathIn(text);
+  if (!path.startsWith("/export/")) return path;
+  const { pathname, searchParams } = new URL(path, "http://console.invalid");
+  for (const name of ["format", "reason"]) searchParams.delete(name);
+  // The rest of "/export//host" would be another host.
+  return pathIn(`${pathname.slice("/export".length)}${searchParams.size === 0 ? "" : `?${searchParams}`}`);
+}

@@ -51,7 +51,7 @@ const READER: Operator = { name: "console", role: "read" };
 
 interface Inner extends HandlerParts {
   readonly runner: RouteRunner;
-  readonly callsOf: (operator: Operator, signal: AbortSignal) => Call;
+  readonly callsOf: (operator: Operator, signal: () => AbortSignal) => Call;
   readonly pagesOf: Pages;
   readonly acting: Acting;
   readonly live: Live;
@@ -60,9 +60,9 @@ interface Inner extends HandlerParts {
 /** Returns what answers requests. */
 export function createHandler(parts: HandlerParts): Handler {
   const { base, cookies, clock } = parts;
-  const runner = createRouteRunner(parts);
+  const runner = createRouteRunner({ ...parts, name: "console" });
   const callsOf = createCalls({ routes: parts.routes, runner });
-  const read = callsOf(READER, new AbortController().signal);
+  const read = callsOf(READER, () => new AbortController().signal);
   const live = createLive({
     counts: async () => (await read("countPortals")).items,
     portal: async (portal) => await read("getPortal", { portal }),
@@ -78,8 +78,7 @@ export function createHandler(parts: HandlerParts): Handler {
       try {
         return await answer(inner, visit, known);
       } catch (thrown) {
-        const gone = request.signal.aborted && thrown === request.signal.reason;
-        const refusal = refusalOf(thrown) ?? (gone ? GONE : runner.failed(thrown));
+        const refusal = refusalOf(thrown) ?? (isGone(request, thrown) ? GONE : runner.failed(thrown));
         return await refuse(inner, visit, known.operator, refusal);
       } finally {
         discard(request);
@@ -89,6 +88,10 @@ export function createHandler(parts: HandlerParts): Handler {
 }
 
 const GONE = new ApiError(500, { code: "failed", message: "the client went away" });
+
+function isGone({ signal }: Request, thrown: unknown): boolean {
+  return signal.aborted && thrown === signal.reason;
+}
 
 /** `known.operator` is set as soon as it is known who has sent the request: errors are then shown within the console. */
 async function answer(inner: Inner, visit: Visit, known: { operator?: Operator }): Promise<Response> {
@@ -100,14 +103,14 @@ async function answer(inner: Inner, visit: Visit, known: { operator?: Operator }
   await runner.setUp();
   const own = await guard.answer(visit);
   if (own !== undefined) return own;
-  const visitor = await guard.identify(visit, request.headers.get("x-console-live") === null);
+  const visitor = await guard.identify(visit, !isOfOpenPage(visit));
   if (visitor === undefined) {
     if (request.method === "POST" || path === "/live") throw new ApiError(403, { code: "signed_out", message: "" });
     return await guard.signIn(visit);
   }
   const { operator, isLastKnown } = visitor;
   known.operator = operator;
-  const call = callsOf(operator, request.signal);
+  const call = callsOf(operator, () => request.signal);
   if (isLastKnown) return await pagesOf.showLastKnown(visit, operator);
   if (request.method === "GET") {
     if (path === "/live") return await watch(inner, visit, operator, call);
@@ -117,6 +120,11 @@ async function answer(inner: Inner, visit: Visit, known: { operator?: Operator }
     }
   }
   return await acting.answer(visit, operator, call) ?? await pagesOf.show(visit, operator, call);
+}
+
+/** Returns whether a page that was left open has sent a request by itself. Browsers open a stream again without its headers. */
+function isOfOpenPage({ path, request: { headers } }: Visit): boolean {
+  return path === "/live" || headers.get("x-console-live") !== null;
 }
 
 async function setLanguage({ views, cookies, formBytes }: Inner, { request }: Visit): Promise<Response> {
@@ -159,6 +167,7 @@ const OWN_ERRORS: Readonly<Record<string, TextKey>> = {
   sign_on: "error.403.signOn",
   foreign_origin: "error.403.origin",
   signed_out: "acting.signedOut",
+  not_set_up: "error.not_set_up.text",
 };
 
 /** Answers with the page of an error. */
@@ -169,7 +178,7 @@ async function refuse(inner: Inner, visit: Visit, operator: Operator | undefined
   const here = visit.request.method === "POST" ? { ...visit, here: "/" } : visit;
   const ctx = operator === undefined ? views.bareContextOf(here) : views.contextOf(here, {}, operator);
   const { t } = ctx;
-  const key = `error.${status}`;
+  const key = code === "not_set_up" ? `error.${code}` : `error.${status}`;
   const text = OWN_ERRORS[code] === undefined ? message : t(OWN_ERRORS[code], { origin });
   const notices = text === "" ? [] : [markup`
     <div class="notice notice-bad" role="alert">

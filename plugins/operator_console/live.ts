@@ -44,9 +44,9 @@ export interface Watch {
 
 /** The streams of a process. */
 export interface Live {
-  /** Returns a stream. @throws {ApiError} 429, if there are too many */
+  /** Returns a stream. @throws {ApiError} 429, if there are too many; 503, after `close` */
   readonly open: (watch: Watch) => Response;
-  /** Ends all streams. */
+  /** Ends all streams, for good. */
   readonly close: () => void;
   /** Number of open streams. */
   readonly size: () => number;
@@ -70,6 +70,7 @@ export function createLive(parts: LiveParts): Live {
   const { clock, every = everyMs } = parts;
   const streams = new Set<Stream>();
   let stop: (() => void) | undefined;
+  let isClosed = false;
 
   function end(stream: Stream): void {
     if (!streams.delete(stream)) return;
@@ -84,6 +85,8 @@ export function createLive(parts: LiveParts): Live {
   }
 
   function send(stream: Stream, text: string): void {
+    // It has ended while the storage was read.
+    if (!streams.has(stream)) return;
     if ((stream.controller.desiredSize ?? 0) < -MAX_BACKLOG) return end(stream);
     stream.sentAt = clock();
     stream.controller.enqueue(encoder.encode(text));
@@ -110,30 +113,49 @@ export function createLive(parts: LiveParts): Live {
     }
   }
 
+  /** Reads the portals that somebody watches. One that cannot be read, such as one that newer code wrote, is left out. */
+  async function readPortals(watches: readonly Watch[]): Promise<ReadonlyMap<string, Changes>> {
+    const read = new Map<string, Changes>();
+    for (const memberId of new Set(watches.flatMap(({ memberId }) => memberId ?? []))) {
+      try {
+        read.set(memberId, changesOf(await parts.portal(memberId)));
+      } catch (error) {
+        parts.onError(error);
+      }
+    }
+    return read;
+  }
+
   async function turn(): Promise<void> {
     // Not waited for: a sign-on that hangs for one viewer must not stop the streams of the others.
     for (const stream of streams) void check(stream).catch(() => {});
     const told = [...streams].filter(({ isBeingChecked }) => !isBeingChecked);
-    const memberIds = new Set(told.flatMap(({ memberId }) => memberId ?? []));
     try {
       const counts = await parts.counts();
-      for (const stream of told) tell(stream, "totals", totalsOf(counts), counts);
-      for (const memberId of memberIds) {
-        const { shown, mark } = changesOf(await parts.portal(memberId));
-        for (const stream of told) if (stream.memberId === memberId) tell(stream, "portal", shown, mark);
+      const portals = await readPortals(told);
+      for (const stream of told) {
+        const portal = stream.memberId === undefined ? undefined : portals.get(stream.memberId);
+        if (stream.memberId !== undefined && portal === undefined) {
+          tell(stream, "outage", {});
+          continue;
+        }
+        // The page shows what it knew before: it has to fetch its parts even if nothing has changed meanwhile.
+        if (stream.sent.has("outage")) stream.sent.clear();
+        tell(stream, "totals", totalsOf(counts), counts);
+        if (portal !== undefined) tell(stream, "portal", portal.shown, portal.mark);
       }
     } catch (error) {
       parts.onError(error);
       // The pages say what is wrong when they fetch their parts.
       for (const stream of streams) tell(stream, "outage", {});
-      return;
     }
-    for (const stream of streams) stream.sent.delete("outage");
     for (const stream of streams) if (Math.abs(clock() - stream.sentAt) >= BEAT_EVERY_MS) send(stream, ":\n\n");
   }
 
   return {
     open: (watch) => {
+      // Browsers open their streams again, which would keep a server from stopping all the same.
+      if (isClosed) throw new ApiError(503, { code: "closed", message: "the app is closing" }, { "retry-after": "5" });
       const own = [...streams].filter(({ operator }) => operator.name === watch.operator.name).length;
       if (streams.size >= MAX_STREAMS || own >= MAX_STREAMS_OF_OPERATOR) {
         throw new ApiError(429, { code: "too_many", message: "too many pages are open" }, { "retry-after": "30" });
@@ -160,14 +182,17 @@ export function createLive(parts: LiveParts): Live {
       });
       const headers = {
         ...{ ...HEADERS, "content-type": "text/event-stream; charset=utf-8" },
-        // For nginx, which would collect the events.
-        "x-accel-buffering": "no",
+        // For the compression of frameworks and proxies, and for nginx: they would collect the events.
+        ...{ "cache-control": "no-store, no-transform", "x-accel-buffering": "no" },
         // An idle connection would keep a server from stopping after its stream has ended.
         connection: "close",
       };
       return new Response(body, { headers });
     },
-    close: () => [...streams].forEach(end),
+    close: () => {
+      isClosed = true;
+      [...streams].forEach(end);
+    },
     size: () => streams.size,
   };
 }
@@ -180,7 +205,12 @@ function totalsOf(counts: readonly PortalCount[]): Readonly<Record<string, numbe
 }
 
 /** The data about a portal that a page receives, and the value by which its changes are seen. */
-function changesOf(portal: StoredPortal | undefined): { readonly shown: object; readonly mark: unknown } {
+interface Changes {
+  readonly shown: object;
+  readonly mark: unknown;
+}
+
+function changesOf(portal: StoredPortal | undefined): Changes {
   return { shown: portal === undefined ? {} : { state: portal.state, version: portal.version }, mark: portal ?? null };
 }
 

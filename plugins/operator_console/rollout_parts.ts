@@ -98,11 +98,14 @@ export function rolloutActions(ctx: PageContext, rollout: RolloutStatus): Html |
   const { target, state, stages } = rollout;
   if (state !== "running" && !isStopped(rollout)) return "";
   const hasNext = stages.some((stage) => stage.state === "later");
+  const present = stages.findIndex((stage) => stage.state === "present") + 1;
   return actions(
     isStopped(rollout)
       ? actionLink(ctx, "resumeRollout", { target }, t("rollout.act.resume"))
       : actionLink(ctx, "pauseRollout", { target }, t("rollout.act.pause")),
-    state === "running" && hasNext ? actionLink(ctx, "promoteRollout", { target }, t("rollout.act.promote")) : "",
+    state === "running" && hasNext
+      ? actionLink(ctx, "promoteRollout", { target, stage: String(present) }, t("rollout.act.promote"))
+      : "",
     actionLink(ctx, "abortRollout", { target }, t("rollout.act.abort")),
   );
 }

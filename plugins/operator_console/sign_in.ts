@@ -6,7 +6,7 @@ import { ApiError } from "../operator_api/api_error.ts";
 import { clientOf } from "./client.ts";
 import type { Cookies } from "./cookies.ts";
 import { textField } from "./elements.ts";
-import { type Form, pathIn, readForm } from "./form.ts";
+import { type Form, pageIn, readForm } from "./form.ts";
 import type { Guard, PasswordUser, Visitor } from "./guard.ts";
 import { markup } from "./html.ts";
 import { createPasswordChecker, tooMany } from "./passwords.ts";
@@ -72,7 +72,7 @@ export function createSignIn(parts: SignInParts): Guard {
 
   async function logIn(visit: Visit): Promise<Response> {
     const form = await readForm(visit.request, parts.formBytes);
-    const back = pathIn(form.get("next"));
+    const back = pageIn(form.get("next"));
     let user: PasswordUser | undefined;
     try {
       user = await check(visit, form);
@@ -111,7 +111,7 @@ export function createSignIn(parts: SignInParts): Guard {
       }
       if (path !== "/login") return undefined;
       if (method === "POST") return await logIn(visit);
-      const back = pathIn(query.next);
+      const back = pageIn(query.next);
       return await identify(visit, true) === undefined
         ? await signInPage(views, visit, { back })
         : views.redirect(back);

@@ -69,6 +69,10 @@ export const CONSOLE: readonly Mutant[] = [
       "if (isLastKnown) return await pagesOf.showLastKnown(visit, operator);",
       "",
     ],
+    ["the stream of a page that was left open keeps its session", 'path === "/live" || ', ""],
+  ]),
+  ...mutantsOf(`${CODE}/form.ts`, SIGN_IN, [
+    ["signing in causes an export", '!path.startsWith("/export/")', "true"],
   ]),
   ...mutantsOf(`${CODE}/flash.ts`, ACTING, [
     ["a page that is open takes the report of another one", ' || request.headers.get("x-console-live") !== null', ""],
@@ -81,6 +85,7 @@ export const CONSOLE: readonly Mutant[] = [
       "({ isBeingChecked }) => !isBeingChecked",
       "() => true",
     ],
+    ["a page stays as it was in an outage", 'if (stream.sent.has("outage")) stream.sent.clear();', ""],
     ["one operator opens all streams", " || own >= MAX_STREAMS_OF_OPERATOR", ""],
     ["what nobody reads piles up", "if ((stream.controller.desiredSize ?? 0) < -MAX_BACKLOG) return end(stream);", ""],
   ]),

@@ -186,6 +186,11 @@ export const ROLLOUT: readonly Mutant[] = [
       "if (isNewer(entry)) onNewer();\n    else yield",
       "if (entry === null) onNewer();\n    else yield",
     ],
+    [
+      "a portal of the index that newer code wrote stops the rollout",
+      "if (isNewer(entry)) onNewer();\n    else if (entry",
+      "if (entry === null) onNewer();\n    else if (entry",
+    ],
   ]),
   ...mutantsOf("src/rollout/pump.ts", [LEFT], [
     [

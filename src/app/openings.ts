@@ -6,7 +6,7 @@ import type { ProfileReader } from "../bitrix24/profile.ts";
 import type { OAuthClient } from "../bitrix24/oauth_client.ts";
 import { checkOptions, option, type OptionRules } from "../check_options.ts";
 import { defined } from "../defined.ts";
-import { CannotVerifyError } from "../errors.ts";
+import { CannotVerifyError, OnAppUpdateError } from "../errors.ts";
 import { isOutage } from "../intake/http.ts";
 import { type AcceptedOpening, createOpeningIntake } from "../intake/open.ts";
 import { createOpeningVerifier } from "../intake/verify_opening.ts";
@@ -99,6 +99,9 @@ export interface OpeningsOptions extends Pick<Settings, "limits" | "keys" | "oau
   readonly retry: Admin["retry"];
 }
 
+/** Codes of errors by which a retry is refused. */
+const REFUSALS: ReadonlySet<string> = new Set(["rollback_unfinished", "unknown_portal"]);
+
 /** `app.open` and `app.opening`. */
 export interface Openings {
   readonly open: (request: Request, ...platform: unknown[]) => Promise<Opening>;
@@ -139,6 +142,18 @@ export function createOpenings(options: OpeningsOptions): Openings {
     }
   }
 
+  /** Retries a portal. Returns whether it may be: an operator has to finish its rollback first, or has erased it meanwhile. */
+  async function retry(memberId: string): Promise<boolean> {
+    try {
+      await options.retry(memberId, BY_PORTAL);
+    } catch (error) {
+      if (error instanceof OnAppUpdateError && REFUSALS.has(error.code)) return false;
+      throw error;
+    }
+    log.info("retry from an opened page", { event: "opening.retried", memberId });
+    return true;
+  }
+
   return {
     open: async (request, ...platform) => {
       assertRequest("cannot open", request);
@@ -166,7 +181,7 @@ export function createOpenings(options: OpeningsOptions): Openings {
     opening: async (ticket, given = {}) => {
       checkOptions("cannot find an opening", { ticket }, { ticket: ticketRule });
       checkOptions("cannot find an opening", given, OPENING_RULES);
-      const { retry = false } = given;
+      const { retry: isRetry = false } = given;
       await start();
       const found = await tickets.find(ticket);
       if (found === undefined) return undefined;
@@ -176,11 +191,9 @@ export function createOpenings(options: OpeningsOptions): Openings {
       if (record === undefined) return undefined;
       const upgrade = await upgradeStatus(runtime, upgrades, record);
       const isStuck = upgrade.state === "parked" || upgrade.state === "blocked";
-      if (retry && state.isAdmin && isStuck && !retried.isHeld(memberId)) {
+      if (isRetry && state.isAdmin && isStuck && !retried.isHeld(memberId)) {
         retried.hold(memberId, clock() + RETRY_INTERVAL_MS);
-        log.info("retry from an opened page", { event: "opening.retried", memberId });
-        await options.retry(memberId, BY_PORTAL);
-        return { ...state, upgrade: { state: "upgrading" } };
+        if (await retry(memberId)) return { ...state, upgrade: { state: "upgrading" } };
       }
       // Hosts without timers continue the work when the page asks.
       if (record.due !== undefined && entryTime(record.due) <= clock()) worker.process(memberId);

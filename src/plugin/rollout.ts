@@ -282,13 +282,23 @@ export interface RolloutAdmin {
     },
   ) => Promise<void>;
   /**
-   * Begins the next stage, whether or not the portals of the present one are done.
+   * Begins the next stage, whether or not the portals of the present one are done. With `stage`, two calls at once begin one.
    *
-   * @throws {OnAppUpdateError} with code `last_stage`, if there is no further stage
-   * @throws {TypeError} if `by` or `reason` is invalid
+   * @throws {OnAppUpdateError} with code `last_stage`, if there is no further stage; `other_stage`, if `stage` is not the
+   * present one
+   * @throws {TypeError} if `by`, `reason` or `stage` is invalid
    * @throws {StorageError} if the storage fails
    */
-  readonly promote: (target: string, attribution: Attribution) => Promise<void>;
+  readonly promote: (
+    target: string,
+    attribution: Attribution & {
+      /**
+       * The number of the stage that you have seen as the present one: 1 for the first. If another one is by now, nothing is
+       * done. Minimum: 1. By default, whichever is present.
+       */
+      readonly stage?: number;
+    },
+  ) => Promise<void>;
   /**
    * Ends a rollout for good: no portal goes on to the target. Portals that have not begun go back to the target they had; those
    * that have begun wait: roll them back, or deploy a higher version. A lower version that is deployed takes effect.

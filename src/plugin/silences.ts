@@ -5,7 +5,7 @@ import type { Attribution } from "./admin_pages.ts";
 export interface SilenceMatch {
   /** Kinds of notifications, such as `"portal_parked"`. Up to 32. */
   readonly kinds?: readonly string[];
-  /** The version that portals are to reach, spelled as in `portal.target`. */
+  /** The version that portals are to reach, such as `"3"` or `"3.0.0"`. Stored as in `portal.target`. */
   readonly target?: string;
   /** Id of the upgrade. */
   readonly upgradeId?: string;

@@ -5,6 +5,7 @@
  * The record names the entries of its portal. New entries are written before the record, and old ones are deleted after it.
  * So a crash leaves superfluous entries and no missing one: a reader of an entry asks the record whether it names it.
  */
+import { portalHost } from "../bitrix24/hosts.ts";
 import { defined } from "../defined.ts";
 import { digest } from "../net/digest.ts";
 import type { Key, WriteOperation } from "../storage/storage.ts";
@@ -75,9 +76,15 @@ export async function indexPrefixOf(kind: IndexKind, value: string): Promise<Key
   return indexPrefix(kind, await keyPart(kind, value));
 }
 
-/** Returns a domain as it is compared: hosts are the same in either case. */
+/** Returns a domain as it is compared: hosts are the same in either case, and addresses spell letters as "xn--". */
 export function comparableDomain(domain: string): string {
-  return domain.toLowerCase();
+  const lower = domain.toLowerCase();
+  if (/^[ -~]*$/.test(lower)) return lower;
+  try {
+    return portalHost(lower);
+  } catch {
+    return lower;
+  }
 }
 
 function indexValues(record: PortalRecord, before: IndexedAs | undefined): IndexedAs {

@@ -41,6 +41,10 @@ describe("nextRetryDelay()", () => {
     assert.equal(nextRetryDelay(new RetryAfterError(7000), 99, { maxAttempts: 1 }, 0.5), 7000);
     // It does not count, so nothing else ends a loop.
     assert.equal(nextRetryDelay(new RetryAfterError(0), 99, { maxAttempts: 1 }, 0.5), 1000);
+    for (const ms of [Number.MAX_SAFE_INTEGER, Number.MAX_VALUE]) {
+      const delay = nextRetryDelay(new RetryAfterError(ms), 1, {}, 0)!;
+      assert.match(new Date(Date.now() + delay).toISOString(), /^\+/, "pages show the time");
+    }
     assert.equal(nextRetryDelay(new NonRetriableError("no"), 1, {}, 0), undefined);
   });
 });

@@ -46,10 +46,11 @@ export const SCRIPT = `
   // Parts with data-live are fetched anew when the stream tells of a change, at most every five seconds.
   const address = document.body.dataset.stream;
   if (address === undefined) return;
-  let stream, timer, fetchedAt = Date.now();
+  let stream, timer, isBehind = false, fetchedAt = Date.now();
   const isBusy = (element) => element.contains(document.activeElement) && document.activeElement !== document.body;
   const update = async () => {
     timer = undefined;
+    isBehind = false;
     fetchedAt = Date.now();
     let response;
     try {
@@ -57,14 +58,19 @@ export const SCRIPT = `
     } catch {
       return;
     }
-    // Signed out: the page to sign in returns here.
-    if (response.redirected) return location.reload();
+    // Signed out: the page to sign in returns here; a single sign-on refuses the page.
+    if (response.redirected || response.status === 403) return location.reload();
     if (!response.ok && response.status !== 503) return;
     const next = new DOMParser().parseFromString(await response.text(), "text/html");
     const wanted = next.querySelectorAll("[data-live][id]");
     for (const element of wanted) {
       const shown = document.getElementById(element.id);
-      if (shown === null || isBusy(shown)) continue;
+      if (shown === null) continue;
+      // It is left alone while somebody is in it.
+      if (isBusy(shown)) {
+        isBehind = true;
+        continue;
+      }
       localize(element);
       if (shown.innerHTML !== element.innerHTML) shown.replaceChildren(...element.childNodes);
     }
@@ -89,6 +95,7 @@ export const SCRIPT = `
       setTimeout(open, 30000);
     });
   };
+  addEventListener("focusout", () => isBehind && plan());
   document.addEventListener("visibilitychange", () => document.hidden ? close() : (open(), plan()));
   addEventListener("pagehide", close);
   addEventListener("pageshow", open);

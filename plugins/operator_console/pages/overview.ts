@@ -2,7 +2,7 @@
 import type { CountSnapshot, PortalCount, RolloutStatus, StuckGroup } from "../../../mod.ts";
 import { actionLink, byVersion, card, empty, place, shortened } from "../cards.ts";
 import { areaChart, type Layer, shareBar } from "../charts.ts";
-import { badge, link, type State, table } from "../elements.ts";
+import { badge, link, portalLink, type State, table } from "../elements.ts";
 import { type Html, markup } from "../html.ts";
 import { type AnyPage, page, type PageContext } from "../page.ts";
 import { rolloutActions, rolloutLabel, rolloutProgress, stageSteps } from "../rollout_parts.ts";
@@ -124,17 +124,21 @@ function stuckCard(ctx: PageContext, { stuck }: Overview): Html {
 function groupItem(ctx: PageContext, group: StuckGroup): Html {
   const { t } = ctx;
   const { status, count, blockedOn, fingerprint, upgradeId, step, message, example } = group;
+  // Without a fingerprint, no filter matches only this group.
+  const isExact = fingerprint !== undefined;
   const match = { status, blockedOn, fingerprint };
   const where = blockedOn === undefined
     ? place(ctx, { upgradeId, step })
     : t("overview.waitsFor", { what: t(`blocked.${blockedOn}`) });
   const fields = Object.fromEntries(Object.entries(match).map(([name, value]) => [`match.${name}`, value]));
-  // The rollout begins those that wait for it by itself.
-  const retry = status === "upgrading" || blockedOn === "rollout" ? "" : actionLink(
+  // The rollout begins those that wait for it by itself. Those that an operator has rolled back are retried one by one: all
+  // other parked portals would be retried with them.
+  const isRetried = status === "parked" ? isExact : status === "blocked" && blockedOn !== "rollout";
+  const retry = !isRetried ? "" : actionLink(
     ctx,
     "startBatch",
     { action: "retry", ...fields },
-    t("overview.retryAll", { count }),
+    isExact ? t("overview.retryAll", { count }) : t("acting.action.retry"),
   );
   const silence = fingerprint === undefined
     ? ""
@@ -146,9 +150,7 @@ function groupItem(ctx: PageContext, group: StuckGroup): Html {
 <span class="group-place">${where}</span></p>
 <p class="message">${message === undefined ? t("overview.noMessage") : shortened(message)}</p>
 <p class="group-foot">${
-    example === undefined
-      ? ""
-      : markup`<span>${t("overview.suchAs")} ${link(ctx, example.domain, `/portals/${example.memberId}`)}</span>`
+    example === undefined ? "" : markup`<span>${t("overview.suchAs")} ${portalLink(ctx, example)}</span>`
   }<span class="group-actions">${retry}${silence}</span></p></li>`;
 }
 

@@ -4,7 +4,7 @@ import { refusalOf } from "../../operator_api/api_error.ts";
 import { BLOCKED_REASONS, PORTAL_STATES } from "../../operator_api/parameters.ts";
 import type { Call } from "../calls.ts";
 import { actionLink, byVersion, empty } from "../cards.ts";
-import { badge, link, pager, selectField, table, textField } from "../elements.ts";
+import { badge, link, pager, portalLink, selectField, table, textField } from "../elements.ts";
 import { type Html, markup } from "../html.ts";
 import { type AnyPage, page, type PageContext } from "../page.ts";
 import { nextOf, reasonOf, versionText } from "../portal_list.ts";
@@ -64,7 +64,7 @@ const CLOUD = ["ru", "com", "de", "eu", "com.br", "by", "kz", "fr", "es", "it", 
 
 /** Finds portals. The domain may be an address of the portal, as people copy it, its first part, or a member_id. */
 async function find(call: Call, { domain, ...query }: Query): Promise<Pick<Portals, "list" | "match">> {
-  const named = domain?.trim().toLowerCase().replace(/^https?:\/\//, "").replace(/\/.*$/, "");
+  const named = domain?.trim().toLowerCase().replace(/^https?:\/\//, "").split("/", 1)[0];
   if (named !== undefined && /^[0-9a-f]{32}$/.test(named)) {
     const portal = await call("getPortal", { portal: named }).catch(unlessUnknown);
     return { list: { items: portal === undefined ? [] : [portal] } };
@@ -77,7 +77,13 @@ async function find(call: Call, { domain, ...query }: Query): Promise<Pick<Porta
     return { list, match: Object.fromEntries(Object.entries(all).filter(([name]) => isMatch(name))) };
   }
   const pages = await Promise.all(CLOUD.map((zone) => listed(`${named}.bitrix24.${zone}`)));
-  return { list: { items: pages.flatMap(({ items }) => items).slice(0, PAGE_SIZE) } };
+  const unreadable = pages.flatMap(({ unreadable = [] }) => unreadable);
+  return {
+    list: {
+      items: pages.flatMap(({ items }) => items).slice(0, PAGE_SIZE),
+      ...(unreadable.length > 0 && { unreadable }),
+    },
+  };
 }
 
 const isMatch = (name: string): boolean => MATCH.some((one) => one === name);
@@ -150,8 +156,10 @@ function rows(ctx: PageContext, items: readonly Portal[]): Html {
     columns: [
       {
         head: t("parts.portal"),
-        cell: ({ memberId, domain }) =>
-          markup`${link(ctx, domain, `/portals/${memberId}`)}<code class="member">${memberId}</code>`,
+        cell: (portal) =>
+          markup`${portalLink(ctx, portal)}${
+            portal.domain === "" ? "" : markup`<code class="member">${portal.memberId}</code>`
+          }`,
       },
       { head: t("parts.state"), cell: ({ state }) => badge(ctx, state) },
       { head: t("parts.version"), cell: (portal) => versionText(ctx, portal) },

@@ -57,6 +57,7 @@ export const ACTING_TEXTS = {
   "acting.field.channel": { en: "Channel", ru: "Канал" },
   "acting.field.action": { en: "Action", ru: "Действие" },
   "acting.field.retryParked": { en: "Also retry its parked portals", ru: "Также повторить её остановленные порталы" },
+  "acting.field.stage": { en: "Present stage", ru: "Текущий этап" },
   "acting.field.kinds": { en: "Kinds of notifications", ru: "Виды уведомлений" },
   "acting.field.fingerprint": { en: "Fingerprint of the failure", ru: "Отпечаток сбоя" },
   "acting.field.lasts": { en: "Lasts", ru: "Действует" },

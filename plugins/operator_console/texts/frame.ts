@@ -37,5 +37,7 @@ export const FRAME_TEXTS = {
   "error.429": { en: "Too many requests", ru: "Слишком много запросов" },
   "error.500": { en: "The console has failed", ru: "Сбой консоли" },
   "error.502": { en: "Bitrix24 does not answer", ru: "Битрикс24 не отвечает" },
+  "error.not_set_up": { en: "The app cannot be set up", ru: "Приложение не удаётся подготовить" },
+  "error.not_set_up.text": { en: "The log of the app has the reason.", ru: "Причина — в журнале приложения." },
   "error.503": { en: "The storage does not answer", ru: "Хранилище не отвечает" },
 } as const satisfies Texts;

@@ -141,6 +141,7 @@ const REFUSALS: readonly ErrorCode[] = [
   "unknown_silence",
   "rollout_over",
   "last_stage",
+  "other_stage",
 ];
 
 const ACTIONS: Readonly<Record<AuditedAction, true>> = {

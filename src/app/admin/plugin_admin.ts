@@ -76,7 +76,7 @@ export function pluginAdmin(admin: Admin, plugin: string, { storage, clock }: Pl
       set: (target, changes, attribution) => admin.rollout.set(target, changes, own(attribution)),
       pause: (target, attribution) => admin.rollout.pause(target, own(attribution)),
       resume: (target, options) => admin.rollout.resume(target, own(options)),
-      promote: (target, attribution) => admin.rollout.promote(target, own(attribution)),
+      promote: (target, options) => admin.rollout.promote(target, own(options)),
       abort: (target, attribution) => admin.rollout.abort(target, own(attribution)),
     },
     batches: {

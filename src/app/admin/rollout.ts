@@ -34,6 +34,13 @@ type ResumeOptions = Parameters<RolloutAdmin["resume"]>[1];
 
 const RESUME_RULES: OptionRules<ResumeOptions> = { ...ATTRIBUTION_RULES, retryParked: option.flag() };
 
+type PromoteOptions = Parameters<RolloutAdmin["promote"]>[1];
+
+const PROMOTE_RULES: OptionRules<PromoteOptions> = {
+  ...ATTRIBUTION_RULES,
+  stage: option.number({ min: 1, isWhole: true }),
+};
+
 /** Returns the operators' functions for rollouts. */
 export function createRolloutAdmin(parts: RolloutAdminParts): RolloutAdmin {
   const {
@@ -135,11 +142,18 @@ export function createRolloutAdmin(parts: RolloutAdminParts): RolloutAdmin {
         if (batchId !== undefined) await batches.retryRollout(batchId, version, { by, reason });
       });
     },
-    promote: async (target, attribution) => {
-      check("promote", attribution);
-      await act("promote", target, attribution, {}, async (version) => {
+    promote: async (target, options) => {
+      checkOptions("cannot promote a rollout", options, PROMOTE_RULES);
+      const { by, reason, stage } = options;
+      await act("promote", target, { by, reason }, { details: defined({ stage }) }, async (version) => {
         await targets.change(version, (state) => {
           assertChangeable(state, "promote", version);
+          if (stage !== undefined && stage !== state.stage + 1) {
+            throw new OnAppUpdateError(
+              "other_stage",
+              `cannot promote the rollout of ${version}: its present stage is ${state.stage + 1}, wanted ${stage}`,
+            );
+          }
           const next = state.kind === "breaker" ? undefined : withNextStage(state, clock());
           if (next !== undefined && next.state === "running") return next;
           throw new OnAppUpdateError(

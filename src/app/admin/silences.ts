@@ -4,6 +4,7 @@ import { FormatError, OnAppUpdateError } from "../../errors.ts";
 import type { NewSilence, Silence, Silences } from "../../plugin/silences.ts";
 import type { AppRuntime } from "../../plugin/runtime.ts";
 import { silenceKey, SILENCES } from "../../portal/keys.ts";
+import { isVersion, parseVersion } from "../../version.ts";
 import { ATTRIBUTION_RULES } from "./attribution.ts";
 import type { Audited } from "./audit.ts";
 
@@ -26,7 +27,7 @@ function rulesAt(now: number): OptionRules<NewSilence> {
         Array.isArray(kinds) && kinds.length >= 1 && kinds.length <= MAX_KINDS &&
         kinds.every((kind) => typeof kind === "string" && /^[\w-]{1,100}$/.test(kind)),
     ),
-    target: option.value("a version as in portal.target", isShort),
+    target: option.value('a version such as "3", "2.1" or "2.1.0"', (target) => isShort(target) && isVersion(target)),
     upgradeId: option.value("the id of an upgrade", isShort),
     fingerprint: option.value("a fingerprint as in portal.failure.fingerprint", isShort),
     until: option.required(option.value(
@@ -36,16 +37,18 @@ function rulesAt(now: number): OptionRules<NewSilence> {
   };
 }
 
-function isShort(value: unknown): boolean {
+function isShort(value: unknown): value is string {
   return typeof value === "string" && value.trim() !== "" && value.length <= 1000;
 }
 
 /** Returns the operators' functions for silences. */
 export function createSilences({ storage, clock, random }: AppRuntime, audited: Audited): Silences {
   return {
-    add: async (silence) => {
+    add: async (given) => {
       const since = clock();
-      checkOptions("cannot add a silence", silence, rulesAt(since));
+      checkOptions("cannot add a silence", given, rulesAt(since));
+      // As in portal.target, with which it is compared.
+      const silence = { ...given, ...(given.target !== undefined && { target: parseVersion(given.target) }) };
       const { by, reason, until, ...match } = silence;
       if (Object.values(match).every((value) => value === undefined)) {
         throw new TypeError(

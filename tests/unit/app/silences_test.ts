@@ -15,7 +15,8 @@ describe("admin.silences", () => {
     const silences = app.admin.silences;
     const match = { kinds: ["portal_parked"], upgradeId: "3" };
     const first = await silences.add({ ...match, until: NOW + HOUR, by: "ada", reason: "ticket 17" });
-    const second = await silences.add({ target: "2.0.0", until: NOW + DAY, ...OPERATOR });
+    const second = await silences.add({ target: "2", until: NOW + DAY, ...OPERATOR });
+    assert.equal(second.target, "2.0.0", "it is compared with portal.target");
     const { id, ...silence } = first;
     assert.deepEqual(silence, { ...match, until: NOW + HOUR, by: "ada", reason: "ticket 17", since: NOW });
     assert.deepEqual((await silences.list()).map(({ id }) => id).sort(), [id, second.id].sort());
@@ -42,6 +43,7 @@ describe("admin.silences", () => {
       ["no end", /until undefined/, { target: "2.0.0", until: undefined }],
       ["the past", /until 1785300000000, wanted milliseconds since 1970 in the future/, { target: "2", until: NOW }],
       ["100 days", /at most 90 days/, { target: "2", until: NOW + 100 * DAY }],
+      ["a target that is no version", /target "next", wanted a version such as "3"/, { target: "next" }],
       ["no kinds", /kinds a list, wanted a list of 1 to 32 kinds/, { kinds: [] }],
       ["a blank upgrade", /upgradeId " ", wanted the id of an upgrade/, { upgradeId: " " }],
       ["no reason", /reason ""|reason an empty string/, { target: "2", reason: "" }],

@@ -91,6 +91,8 @@ interface Browser {
   readonly asked: URL[];
   /** Runs the timer that the script has set. */
   readonly later: () => Promise<void>;
+  /** Number of timers that have not run. */
+  readonly waiting: () => number;
   readonly click: () => void;
 }
 
@@ -99,7 +101,7 @@ function browse(made: Setup, html: string, address: string, { library = true } =
   const [, script] = /<script nonce="[^"]+">([\s\S]*?)<\/script>/.exec(html)!;
   const calls: string[] = [];
   const asked: URL[] = [];
-  const timers: (() => Promise<void>)[] = [];
+  const timers = new Map<number, () => Promise<void>>();
   let click: () => void;
   const element = (): Record<string, unknown> => ({
     textContent: "",
@@ -124,15 +126,24 @@ function browse(made: Setup, html: string, address: string, { library = true } =
     installFinish: () => calls.push("installFinish"),
     reloadWindow: () => calls.push("reloadWindow"),
   };
-  const setTimeout = (run: (...values: unknown[]) => Promise<void>, _ms: number, ...values: unknown[]): number =>
-    timers.push(() => run(...values));
-  const parameters = { document, fetch, BX24, setTimeout, location: { href: address } };
+  let lastTimer = 0;
+  const setTimeout = (run: (...values: unknown[]) => Promise<void>, _ms: number, ...values: unknown[]): number => {
+    timers.set(++lastTimer, () => run(...values));
+    return lastTimer;
+  };
+  const clearTimeout = (timer: number): void => void timers.delete(timer);
+  const parameters = { document, fetch, BX24, setTimeout, clearTimeout, location: { href: address } };
   new Function(...Object.keys(parameters), script!)(...Object.values(parameters));
   return {
     shown,
     calls,
     asked,
-    later: async () => await timers.shift()?.(),
+    later: async () => {
+      const [[timer, run] = []] = timers;
+      timers.delete(timer!);
+      await run?.();
+    },
+    waiting: () => timers.size,
     click: () => click(),
   };
 }
@@ -256,8 +267,28 @@ describe("openingPage()", () => {
     assert.equal(browser.shown.retry["hidden"], false);
     isBroken = false;
     browser.click();
+    assert.equal(browser.waiting(), 0, "the question of the user is the only one");
     await untilCalled(browser);
+    while (browser.waiting() > 0) await browser.later();
     assert.deepEqual(browser.calls, ["installFinish"]);
+    await made.app.close();
+  });
+
+  it("stays as it is if an administrator retries while a rollback is not finished", async () => {
+    const made = setUp({
+      upgrade: async ({ step }) => {
+        await step("convert", () => 1, { undo: () => Promise.reject(new Error("the portal is down")) });
+      },
+    });
+    await made.install();
+    assert.equal((await made.page(made.portal.open())).status, 200);
+    made.portal.update(3);
+    await made.page(made.portal.open());
+    await made.settled();
+    await assert.rejects(made.app.admin.rollback(MEMBER_ID, { by: "ada", reason: "ticket 17" }), /the portal is down/);
+    const { ticket } = dataOf(await (await made.page(made.portal.open())).text());
+    const { status, body } = await ask(made, { ticket, retry: true });
+    assert.deepEqual([status, (body as { state: string }).state], [200, "stuck"]);
     await made.app.close();
   });
 

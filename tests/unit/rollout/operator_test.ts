@@ -62,6 +62,23 @@ describe("app.admin.rollout refuses, and changes nothing", () => {
     await app.close();
   });
 
+  it("a promote of a stage that is over: two at once begin one", async () => {
+    const { app } = await release(IDS, { stages: [{ portals: 5 }, { percent: 50 }, { percent: 100 }] });
+    await tickOut(app);
+    const promote = (stage: number): Promise<void> => app.admin.rollout.promote("2.0.0", { ...OPERATOR, stage });
+    const ends = await Promise.allSettled([promote(1), promote(1)]);
+    const refused = ends.filter((end) => end.status === "rejected");
+    assert.deepEqual(refused.map(({ reason }) => [reason.code, reason.message]), [
+      ["other_stage", "cannot promote the rollout of 2.0.0: its present stage is 2, wanted 1"],
+    ]);
+    await promote(2);
+    assert.equal((await app.admin.rollout.status())?.stages.findIndex(({ state }) => state === "present"), 2);
+    const { items } = await app.admin.audit({ action: "rollout.promote" });
+    assert.deepEqual(items.map(({ outcome }) => outcome).sort(), ["done", "done", "refused"]);
+    await assert.rejects(promote(0), TypeError);
+    await app.close();
+  });
+
   it("options that are wrong, and portals that are not there", async () => {
     const { app, storage } = await release(IDS, { stages: [{ portals: 5 }, { percent: 100 }] });
     await tickOut(app);

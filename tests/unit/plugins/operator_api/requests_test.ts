@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { MEMBER_ID } from "../../../support/app.ts";
 import { describe, it } from "../../../support/test.ts";
-import { apiRig } from "./_api.ts";
+import { apiRig, requestOf } from "./_api.ts";
 
 const RETRY = `POST /portals/${MEMBER_ID}/retry`;
 
@@ -139,8 +139,16 @@ describe("operatorApi() requests", () => {
     });
     await request.text();
     assert.equal((await fetch(request)).status, 500);
-    assert.match(apiLines.join(), /it was read before it was passed to the operator API/);
+    assert.match(apiLines.join(), /it was read before, wanted the handler before anything that reads bodies/);
     assert.equal(await app.admin.paused(), undefined);
+    await app.close();
+  });
+
+  it("do not have their signal read unless the route needs it: Deno would print a warning", async () => {
+    const { app, fetch } = apiRig();
+    const request = requestOf("GET /counts");
+    Object.defineProperty(request, "signal", { get: () => assert.fail("it was read") });
+    assert.equal((await fetch(request)).status, 200);
     await app.close();
   });
 

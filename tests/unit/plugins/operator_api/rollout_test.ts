@@ -122,6 +122,7 @@ describe("operatorApi() rollouts", () => {
     assert.deepEqual(await statusOf(route, { hold: ["f".repeat(32)] }), [404, "unknown_portal"]);
     for (let i = 0; i < 2; i++) await call(`${route}/promote`, REASON);
     assert.deepEqual(await statusOf(`${route}/promote`, {}), [409, "last_stage"]);
+    assert.deepEqual(await statusOf(`${route}/promote`, { stage: 7 }), [409, "other_stage"]);
     await call(`${route}/abort`, REASON);
     assert.deepEqual(await statusOf(`${route}/pause`, {}), [409, "rollout_over"]);
     await app.close();

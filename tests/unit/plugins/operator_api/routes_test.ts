@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { memoryStorage, type Storage } from "@b24/onappupdate";
 import { StorageError } from "@b24/onappupdate/errors";
+import { portalKey } from "../../../../src/portal/keys.ts";
 import { MEMBER_ID, OTHER_MEMBER_ID } from "../../../support/app.ts";
 import { describe, it } from "../../../support/test.ts";
 import { type ApiRig, apiRig, READ } from "./_api.ts";
@@ -111,6 +112,35 @@ describe("operatorApi() routes", () => {
       [[OTHER_MEMBER_ID, "current"], [MEMBER_ID, "parked"]],
     );
     assert.deepEqual((await app.admin.audit()).items, []);
+    await app.close();
+  });
+
+  it("neither say that a portal which newer code wrote is unknown, nor act on another one with its domain", async () => {
+    const storage = memoryStorage();
+    const { app, call, send, bitrix24, portal } = apiRig({ storage });
+    await send(portal.install(2));
+    const { value } = (await storage.get<object>(portalKey(MEMBER_ID)))!;
+    await storage.put(portalKey(MEMBER_ID), { ...value, format: 999 });
+    const refused = await call(`GET /portals/${portal.domain}`);
+    assert.deepEqual([refused.status, refused.body.error.code], [500, "format"]);
+    const other = bitrix24.portal({ memberId: OTHER_MEMBER_ID, domain: "other.bitrix24.example" });
+    await send(other.install(2).replaceAll("other.bitrix24.example", portal.domain));
+    const { status, body } = await call(`POST /portals/${portal.domain}/forget`, { reason: "ticket 17" });
+    assert.deepEqual([status, body.error.code], [500, "format"]);
+    assert.equal((await call(`GET /portals/${OTHER_MEMBER_ID}`)).status, 200);
+    await app.close();
+  });
+
+  it("find a portal by its domain as people write it", async () => {
+    const { app, call, send, bitrix24 } = apiRig();
+    await send(bitrix24.portal({ memberId: OTHER_MEMBER_ID, domain: "портал.рф" }).install(2));
+    for (const domain of ["портал.рф", "Портал.РФ", "xn--80awhdgm.xn--p1ai"]) {
+      const { status, body } = await call(`GET /portals/${encodeURIComponent(domain)}`);
+      assert.deepEqual([status, body.memberId], [200, OTHER_MEMBER_ID], domain);
+      const { body: { items } } = await call(`GET /portals?domain=${encodeURIComponent(domain)}`);
+      assert.equal(items.length, 1, domain);
+    }
+    assert.equal((await call(`GET /portals/${encodeURIComponent("ё..рф")}`)).status, 404);
     await app.close();
   });
 

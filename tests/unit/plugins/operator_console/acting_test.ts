@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
-import { memoryStorage } from "@b24/onappupdate";
+import { deployed, memoryStorage } from "@b24/onappupdate";
 import { ACTIONS } from "../../../../plugins/operator_console/actions.ts";
 import { MEMBER_ID, OTHER_MEMBER_ID, post } from "../../../support/app.ts";
+import { memberIds, storeInstalled, tickOut } from "../../../support/rollout.ts";
 import { describe, it } from "../../../support/test.ts";
 import { type ConsoleRig, consoleRig, cookiesOf } from "./_console.ts";
 
@@ -30,6 +31,47 @@ function hiddenOf(text: string): Record<string, string> {
     ]),
   );
 }
+
+describe("the overview of the console should", () => {
+  it("offer the next stage of a rollout once: a form that is sent twice begins one", async () => {
+    const storage = memoryStorage();
+    await storeInstalled(storage, memberIds(20), "1.0.0");
+    const stages = [{ portals: 5 }, { percent: 50 }, { percent: 100 }];
+    const { app, open, send } = consoleRig({ storage, versions: deployed("2.0.0"), rollout: { stages } });
+    app.upgrade("2.0.0", () => {});
+    await tickOut(app);
+    const [address] = (await open("/")).text.match(/\/act\/promoteRollout[^"]*/) ?? [];
+    const form = await open(address!.replaceAll("&amp;", "&"));
+    const fields = [...form.text.matchAll(/<input type="hidden" name="(target|stage|back)" value="([^"]*)"/g)];
+    const sent = { ...Object.fromEntries(fields.map(([, name, value]) => [name, value])), reason: "ticket 17" };
+    const answers = await Promise.all([send("/act/promoteRollout", sent), send("/act/promoteRollout", sent)]);
+    assert.deepEqual(answers.map(({ status }) => status).sort(), [303, 409]);
+    const status = await app.admin.rollout.status();
+    assert.deepEqual(status?.stages.map(({ state }) => state), ["over", "present", "later"]);
+    await app.close();
+  });
+
+  it("offer to retry only the portals of a group, and none that an operator has rolled back", async () => {
+    const { app, bitrix24, portal, open } = consoleRig({ retry: { maxAttempts: 1 } });
+    app.upgrade("3", ({ portal: { memberId } }) => {
+      if (memberId === OTHER_MEMBER_ID) throw new Error("no list");
+    });
+    const other = bitrix24.portal({ memberId: OTHER_MEMBER_ID, domain: "other.bitrix24.example" });
+    for (const body of [portal.install(2), other.install(2), portal.update(3), other.update(3)]) {
+      await app.fetch(post(body));
+      await app.settled();
+    }
+    await app.admin.rollback(MEMBER_ID, { by: "ada", reason: "ticket 17" });
+    assert.deepEqual((await app.admin.stuck()).map(({ message, count }) => [message, count]), [
+      ["rolled back", 1],
+      ["no list", 1],
+    ]);
+    const links = (await open("/")).text.match(/\/act\/startBatch[^"]*/g) ?? [];
+    assert.equal(links.length, 1);
+    assert.match(links[0]!, /match\.fingerprint=/);
+    await app.close();
+  });
+});
 
 describe("actions of the console", () => {
   it("say what they do, ask for a reason, and are in the audit log with who did it", async () => {
@@ -158,7 +200,9 @@ describe("actions of the console", () => {
     assert.equal((await send("/act/retryPortal", { portal: MEMBER_ID, reason: "x" })).status, 403);
     const { items: [entry] } = await app.admin.audit();
     assert.deepEqual([entry?.action, entry?.by, entry?.outcome], ["retry", "bob", "refused"]);
-    assert.match(consoleLines.join(), /operator.forbidden/);
+    assert.match(consoleLines.join(), /operator\.forbidden/);
+    assert.match(consoleLines.join(), /console refused an action/);
+    assert.doesNotMatch(consoleLines.join(), /operator API/);
     await app.close();
   });
 

@@ -17,6 +17,10 @@ interface LiveRig extends Live {
   counts: readonly PortalCount[];
   portal: Partial<StoredPortal>;
   error: Error | undefined;
+  /** The `member_id` of a portal that cannot be read. */
+  unreadable: string | undefined;
+  /** The counts are read once it resolves. */
+  slow: Promise<void> | undefined;
 }
 
 function liveRig(): LiveRig {
@@ -24,12 +28,15 @@ function liveRig(): LiveRig {
   let turn: (() => Promise<void>) | undefined;
   const [reads, errors] = [{ counts: 0, portals: 0 }, [] as unknown[]];
   const live = createLive({
-    counts: () => {
+    counts: async () => {
       reads.counts++;
-      return rig.error === undefined ? Promise.resolve(rig.counts) : Promise.reject(rig.error);
+      await rig.slow;
+      if (rig.error !== undefined) throw rig.error;
+      return rig.counts;
     },
-    portal: () => {
+    portal: (memberId) => {
       reads.portals++;
+      if (memberId === rig.unreadable) return Promise.reject(new Error("newer code wrote it"));
       return Promise.resolve(rig.portal as StoredPortal);
     },
     onError: (error) => void errors.push(error),
@@ -41,7 +48,8 @@ function liveRig(): LiveRig {
   });
   const rig: LiveRig = {
     ...live,
-    ...{ counts: [{ status: "parked", count: 1 }], portal: { state: "upgrading" }, error: undefined, errors },
+    ...{ counts: [{ status: "parked", count: 1 }], portal: { state: "upgrading" }, errors },
+    ...{ error: undefined, unreadable: undefined, slow: undefined },
     turn: async () => await turn?.(),
     isReading: () => turn !== undefined,
     reads: () => ({ ...reads }),
@@ -76,7 +84,7 @@ describe("createLive() should", () => {
     const live = liveRig();
     const response = live.open({ ...ada, memberId: MEMBER_ID });
     assert.match(response.headers.get("content-type")!, /^text\/event-stream/);
-    assert.equal(response.headers.get("cache-control"), "no-store");
+    assert.equal(response.headers.get("cache-control"), "no-store, no-transform");
     const read = reader(response);
     assert.equal(await read(), "retry: 5000\n\n");
     await live.turn();
@@ -94,6 +102,7 @@ describe("createLive() should", () => {
     assert.equal(await read(), ":\n\n");
     live.close();
     assert.equal(await read(), "(over)");
+    assert.throws(() => live.open(ada), { status: 503 });
   });
 
   it("read once for all pages of a process, and only while somebody watches", async () => {
@@ -193,6 +202,71 @@ describe("createLive() should", () => {
     live.error = new Error("again");
     await live.turn();
     assert.equal(await read(), "event: outage\ndata: {}\n\n");
+    live.close();
+  });
+
+  it("tell a page after an outage to fetch its parts, even if nothing has changed meanwhile", async () => {
+    const live = liveRig();
+    const read = reader(live.open({ ...ada, memberId: MEMBER_ID }));
+    await live.turn();
+    await read();
+    live.error = new Error("the storage is down");
+    await live.turn();
+    assert.equal(await read(), "event: outage\ndata: {}\n\n");
+    live.error = undefined;
+    await live.turn();
+    assert.equal(await read(), 'event: totals\ndata: {"parked":1}\n\nevent: portal\ndata: {"state":"upgrading"}\n\n');
+    await live.turn();
+    assert.equal(await read(), "");
+    live.close();
+  });
+
+  it("go on for others while a portal cannot be read, and show signs of life", async () => {
+    const live = liveRig();
+    live.unreadable = "f".repeat(32);
+    const [unreadable, portal, all] = [
+      reader(live.open({ ...ada, memberId: live.unreadable })),
+      reader(live.open({ ...ada, memberId: MEMBER_ID })),
+      reader(live.open(ada)),
+    ];
+    await live.turn();
+    assert.match(await unreadable(), /event: outage/);
+    assert.match(await portal(), /event: totals[^]*event: portal/);
+    assert.match(await all(), /event: totals/);
+    assert.equal(live.errors.length, 1);
+    live.advance(20_000);
+    await live.turn();
+    assert.deepEqual([await unreadable(), await portal(), await all()], [":\n\n", ":\n\n", ":\n\n"]);
+    live.unreadable = undefined;
+    await live.turn();
+    assert.match(await unreadable(), /event: totals[^]*event: portal/);
+    live.close();
+  });
+
+  it("say nothing of an outage if a page is closed while the storage is read", async () => {
+    const live = liveRig();
+    const [closed, other] = [live.open(ada), live.open(ada)];
+    const read = reader(other);
+    const { promise, resolve } = Promise.withResolvers<void>();
+    live.slow = promise;
+    const turn = live.turn();
+    await closed.body!.cancel();
+    resolve();
+    await turn;
+    assert.equal(await read(), 'retry: 5000\n\nevent: totals\ndata: {"parked":1}\n\n');
+    assert.deepEqual(live.errors, []);
+    live.close();
+  });
+
+  it("show signs of life while the storage is down", async () => {
+    const live = liveRig();
+    const read = reader(live.open(ada));
+    live.error = new Error("the storage is down");
+    await live.turn();
+    await read();
+    live.advance(20_000);
+    await live.turn();
+    assert.equal(await read(), ":\n\n");
     live.close();
   });
 

@@ -5,7 +5,7 @@ import { operatorConsole } from "@b24/onappupdate/operator-console";
 import { PAGES } from "../../../../plugins/operator_console/pages.ts";
 import { portalKey } from "../../../../src/portal/keys.ts";
 import type { PortalRecord } from "../../../../src/portal/record.ts";
-import { MEMBER_ID, quietLogger } from "../../../support/app.ts";
+import { MEMBER_ID, post, quietLogger } from "../../../support/app.ts";
 import { type ConsoleScene, consoleScene, SCENE_TIME } from "../../../support/console_scene.ts";
 import { countingStorage } from "../../../support/counting_storage.ts";
 import { storePortals } from "../../../support/many_portals.ts";
@@ -307,7 +307,39 @@ describe("the page of a portal", () => {
       const page = await scene.open(`/portals?domain=${encodeURIComponent(named)}`);
       assert.ok(page.includes(`href="/portals/${scene.parked}"`), named);
     }
+    const odd = await scene.open(`/portals?domain=${encodeURIComponent(`https://${domain}/a\nb`)}`);
+    assert.ok(odd.includes(`href="/portals/${scene.parked}"`), "what follows the host does not count");
     assert.match(textOf(await scene.open(`/portals?domain=${"0".repeat(32)}`)), /No portal matches/);
+  });
+
+  it("is named by its member_id once its data are erased", async () => {
+    let now = SCENE_TIME;
+    const clock = (): number => now;
+    const { app, portal, open } = consoleRig({ clock }, { clock });
+    await app.fetch(post(portal.install(2)));
+    await app.fetch(post(portal.uninstall()));
+    await app.settled();
+    now += 40 * 86_400_000;
+    await app.tick();
+    await app.settled();
+    assert.equal((await app.portal(MEMBER_ID))?.domain, "");
+    const link = `<a href="/portals/${MEMBER_ID}">${MEMBER_ID}</a>`;
+    for (const path of ["/portals?status=uninstalled", `/act/forgetPortal?portal=${MEMBER_ID}`]) {
+      assert.ok((await open(path)).text.includes(link), path);
+    }
+    await app.close();
+  });
+
+  it("is said to be there if newer code wrote it, by its domain and the first part of it", async () => {
+    const storage = memoryStorage();
+    const { app, portal, open } = consoleRig({ storage });
+    await app.fetch(post(portal.install(2)));
+    const { value } = (await storage.get<object>(portalKey(MEMBER_ID)))!;
+    await storage.put(portalKey(MEMBER_ID), { ...value, format: 999 });
+    for (const named of [portal.domain, portal.domain.split(".")[0]]) {
+      assert.match(textOf((await open(`/portals?domain=${named}`)).text), /1 portal was written by newer code/, named);
+    }
+    await app.close();
   });
 
   it("is not said to be unknown while the storage does not answer", async () => {

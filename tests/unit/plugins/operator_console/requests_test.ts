@@ -130,7 +130,31 @@ describe("operatorConsole() should", () => {
     assert.doesNotMatch(text, /<table|<nav/);
     const broken = consoleRig({}, { guard: () => ({ name: "ada", role: "admin" }) as never });
     assert.equal((await broken.open("/")).status, 500);
-    assert.match(broken.consoleLines.join(), /guard returned a value that is no user/);
+    assert.match(
+      broken.consoleLines.join(),
+      /console failed to answer a request.*guard returned a value that is no user/,
+    );
+  });
+
+  it("say that the app cannot be set up, and not that the storage is down", async () => {
+    const { app, open, consoleLines } = consoleRig();
+    app.use({
+      name: "broken",
+      setup: () => {
+        throw new Error("no key");
+      },
+    });
+    const { status, text } = await open("/");
+    assert.equal(status, 503);
+    assert.match(text, /<h1>The app cannot be set up<\/h1>/);
+    assert.match(consoleLines.join(), /console cannot set the app up.*no key/);
+  });
+
+  it("not read the signal of a request that shows a page: Deno would print a warning", async () => {
+    const { fetch } = consoleRig();
+    const request = new Request(`${ORIGIN}/portals`);
+    Object.defineProperty(request, "signal", { get: () => assert.fail("it was read") });
+    assert.equal((await fetch(request)).status, 200);
   });
 
   it("serve the same links whether or not a framework removes the base", async () => {

@@ -69,6 +69,14 @@ describe("operatorConsole() with users should", () => {
     for (const next of ["//evil.example", "https://evil.example", "/\\evil.example"]) {
       assert.equal((await signIn("ada", next)).headers.get("location"), "/", next);
     }
+    // A link of another site may have named the export.
+    for (
+      const [next, wanted] of [
+        ["/export/portals?format=csv&status=parked", "/portals?status=parked"],
+        ["/export/audit?format=jsonl", "/audit"],
+        ["/export//evil.example?format=csv", "/"],
+      ] as const
+    ) assert.equal((await signIn("ada", next)).headers.get("location"), wanted, next);
     assert.equal((await send("/language", { language: "en" }, { cookie: "" })).status, 303);
     const lost = await send("/act/pause", { reason: "x" });
     assert.equal(lost.status, 403);
@@ -141,6 +149,15 @@ describe("operatorConsole() with users should", () => {
     assert.equal((await rig.open("/", { cookie: idle, "x-console-live": "1" })).status, 200);
     rig.advance(1);
     assert.equal(await statusWith(rig, idle), 303);
+
+    const open = cookiesOf(await rig.signIn());
+    for (let i = 0; i < 7; i++) {
+      // Browsers open a stream again after ten minutes.
+      const stream = await rig.fetch(new Request(`${ORIGIN}/live`, { headers: { cookie: open } }));
+      await stream.body?.cancel();
+      assert.equal(stream.status, i < 6 ? 200 : 403);
+      rig.advance(HOUR_MS / 6);
+    }
 
     const used = cookiesOf(await rig.signIn());
     for (let i = 0; i < 12; i++) {
