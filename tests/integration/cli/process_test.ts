@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { createHash } from "node:crypto";
-import { mkdtempSync, rmSync } from "node:fs";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import process from "node:process";
@@ -124,6 +124,13 @@ describe("the command onappupdate", () => {
     const { code, err } = await shell("onappupdate status --app ./none.ts");
     assert.equal(code, 2);
     assert.match(err, /^error: cannot load \.\/none\.ts: /m);
+    // Deno colors the place of the import.
+    const outer = join(folder, "outer.ts");
+    writeFileSync(outer, 'import "./none.ts";\n');
+    const inner = await shell(`onappupdate status --app ${outer}`);
+    assert.equal(inner.code, 2);
+    assert.match(inner.err, /^error: cannot load .*none\.ts/m);
+    assert.doesNotMatch(inner.err, /\\u001b/);
   });
 
   test("a module that waits for a storage that is down exits with 3 and says what to do", async () => {
