@@ -1,6 +1,6 @@
 /** `onappupdate plan`: the upgrades that would run. */
 import type { Plan } from "../upgrade/plan.ts";
-import { defineCommand } from "./command.ts";
+import { defineCommand, versionText } from "./command.ts";
 import { CONNECT_OPTIONS, type ConnectOptions, withClient } from "./connect.ts";
 import { usageError } from "./exit.ts";
 import { type OperatorClient, portalPath } from "./operator_client.ts";
@@ -18,8 +18,8 @@ export const plan = defineCommand<PlanOptions>({
   group: "See:",
   arguments: [{ usage: "[portal]", description: "its member_id or its domain" }],
   options: [
-    { flags: "--from <version>", description: "instead of a portal: from this version" },
-    { flags: "--to <version>", description: "to this version" },
+    { flags: "--from <version>", description: "instead of a portal: from this version", parse: versionText },
+    { flags: "--to <version>", description: "to this version", parse: versionText },
     ...CONNECT_OPTIONS,
   ],
   examples: ["onappupdate plan acme.bitrix24.de --app ./app.ts", "onappupdate plan --from 1 --to 3 --app ./app.ts"],
