@@ -40,6 +40,8 @@ export interface PortalAction extends Pick<NewBatch, "action" | "upgradeId" | "v
   readonly path: string;
   /** For people, such as `skip upgrade 3 of`. */
   readonly verb: string;
+  /** Returns a sentence about what was done to a portal, by its state before; empty if there is nothing to say. */
+  readonly remarkOf?: (portal: Portal) => string;
   /** Filter of many portals. By default, that of the options. */
   readonly filter?: FilterOptions;
 }
@@ -67,7 +69,7 @@ export async function actOnPortals(
 
 async function onOne(
   { show }: Invocation<PortalActOptions>,
-  { path, verb, upgradeId, version }: PortalAction,
+  { path, verb, upgradeId, version, remarkOf = () => "" }: PortalAction,
   { client, reason, confirm }: Acting,
   named: string,
 ): Promise<void> {
@@ -80,7 +82,13 @@ async function onOne(
   const answer = await client.post<object>(portalPath(memberId, path), body);
   show(
     { memberId, ...answer },
-    () => [`Done: ${safe(`${verb} ${domain}`)}.`, ...outcomeLines(answer), whenText(client)].join("\n").trim(),
+    () =>
+      [
+        `Done: ${safe(`${verb} ${domain}`)}. ${safe(remarkOf(portal))}`.trim(),
+        ...outcomeLines(answer),
+        whenText(client),
+      ]
+        .join("\n").trim(),
   );
 }
 

@@ -387,6 +387,38 @@ describe("operating commands", () => {
     assert.match(err, /^Retry \(erased\) \(/);
   });
 
+  test("retry says that no upgrade of a portal is due", async () => {
+    const app = await cliApp();
+    const retry = (portal: string, ...args: string[]): Promise<Outcome> =>
+      cli(["retry", portal, "--yes", "--reason", "x", "--app", "app.ts", ...args], app.local);
+    const { code, out } = await retry(current.domain);
+    assert.equal(code, 0);
+    assert.match(out, /^Done: retry .*\. It is current on 3\.0\.0: no upgrade is due, and only events that failed/);
+    assert.match((await retry(uninstalled.memberId)).out, /\. The app is removed from it: no upgrade is due/);
+    assert.match((await retry(parked.domain)).out, /^Done: retry parked\.bitrix24\.de\.\n/);
+    await app.close();
+  });
+
+  test("resume says that nothing was paused", async () => {
+    const app = await cliApp();
+    const run = (command: string): Promise<Outcome> =>
+      cli([command, "--yes", "--reason", "x", "--app", "app.ts"], app.local);
+    assert.match((await run("resume")).out, /^There was no pause\. A paused rollout goes on with: /);
+    await run("pause");
+    assert.match((await run("resume")).out, /^Resumed\. /);
+    await app.close();
+  });
+
+  test("outbox retry says that no dead letter matches", async () => {
+    const app = await cliApp();
+    const { code, out } = await cli(
+      ["outbox", "retry", "--plugin", "none", "--yes", "--reason", "x", "--app", "app.ts"],
+      app.local,
+    );
+    assert.deepEqual([code, out], [0, "No dead letters match: nothing was done. onappupdate outbox lists them.\n"]);
+    await app.close();
+  });
+
   test("a terminal obeys nothing in the outcome of an action", async () => {
     const fetch: Terminal["fetch"] = () => Promise.resolve(Response.json({}));
     const { code, out } = await remote("batches stop a\u009b2J\u001b]0;x\u0007 --yes --reason x", { fetch });
