@@ -124,7 +124,10 @@ site.all(["/healthz", "/readyz"], toNodeHandler(probes));
 if (operator) site.all("/api/v1/{*path}", toNodeHandler(operator));
 site.get("/", (_request, response) => void response.send("The pages of the app"));
 
-const server = site.listen(port, hostname, () => console.log(\`listening on http://\${hostname}:\${port}\`));
+const server = site.listen(port, hostname, (error) => {
+  if (error) throw error; // such as a port that another program has
+  console.log(\`listening on http://\${hostname}:\${port}\`);
+});
 ${NODE_SHUTDOWN("server.close()")}`,
   },
   fastify: {
