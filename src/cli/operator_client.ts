@@ -160,7 +160,9 @@ function answerOf(
   if (ok && json !== undefined) return json;
   const { error } = Object(json) as { readonly error?: ApiFailure };
   if (error === undefined || typeof error.message !== "string") {
-    throw unreachable(`${name} answers ${status}, and is no operator API: is the address right?`);
+    throw unreachable(
+      `${name} answers ${status}, and is no operator API: is the address right, and does the app serve the API?`,
+    );
   }
   if (status === 401) {
     throw badAnswer(

@@ -76,7 +76,7 @@ describe("the connection of operating commands", () => {
     ],
     "another server": [
       3,
-      /answers 404, and is no operator API/,
+      /answers 404, and is no operator API: is the address right, and does the app serve the API\?/,
       () => Promise.resolve(new Response("<h1>", { status: 404 })),
     ],
     "another server that says 200": [3, /is no operator API/, () => Promise.resolve(new Response("<h1>"))],
