@@ -313,6 +313,17 @@ describe("operating commands", () => {
     assert.match(err, /down/);
   });
 
+  test("doctor of a portal that Bitrix24 does not answer about shows what it found of the app", async () => {
+    const fetch: Terminal["fetch"] = (url, init) =>
+      new URL(url).pathname.endsWith("/check")
+        ? Promise.resolve(Response.json({ error: { code: "unreachable", message: "host down" } }, { status: 502 }))
+        : app.remote.fetch!(url, init);
+    const { code, out, err } = await remote(`doctor ${parked.memberId}`, { fetch });
+    assert.equal(code, 3);
+    assert.match(out, /^problem +portals: 2 portals are parked$/m);
+    assert.match(err, /host down/);
+  });
+
   test("doctor notices that nobody ticks", async () => {
     const { out } = await remote("doctor", { now: () => 1_700_000_000_000 + 2 * 3_600_000 });
     assert.match(
