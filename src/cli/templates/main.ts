@@ -26,8 +26,8 @@ const operator = sha256 ? operatorApi({ app, tokens: [{ name: "operator", role: 
 // GET /healthz: the process is alive. GET /readyz: the app takes events. For load balancers and containers.
 const probes = health(app${framework === "none" ? ", { next: app.fetch }" : ""});
 
-const port = Number(${env("PORT")} ?? 8000);
-const hostname = ${env("HOST")} ?? "127.0.0.1"; // "0.0.0.0" in a container
+const port = Number(${env("PORT")} || 8000);
+const hostname = ${env("HOST")} || "127.0.0.1"; // "0.0.0.0" in a container
 
 ${source.code}`;
 }

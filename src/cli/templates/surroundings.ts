@@ -64,7 +64,7 @@ export function dockerIgnoreFile(): string {
 
 /** Returns a program that fails unless the app answers: the images have no curl. It has no double quotes. */
 function healthProgram(port: string, exit: string): string {
-  return `fetch('http://127.0.0.1:' + (${port} ?? 8000) + '/healthz').then((r) => ${exit}(r.ok ? 0 : 1), () => ${exit}(1))`;
+  return `fetch('http://127.0.0.1:' + (${port} || 8000) + '/healthz').then((r) => ${exit}(r.ok ? 0 : 1), () => ${exit}(1))`;
 }
 
 function healthCheck(command: string): string[] {

@@ -127,6 +127,14 @@ describe("projectFiles()", () => {
       assert.ok(!readme.includes("--events"));
     });
 
+    it(`takes an empty variable for one that is not set: ${runtime}, ${storage}, ${framework}`, () => {
+      for (const [name, text] of projectFiles({ name: "rating", ...combination })) {
+        // An empty HOST is all addresses, an empty PORT is any port.
+        assert.doesNotMatch(text, /(process\.env\.\w+|Deno\.env\.get\(["']\w+["']\)) \?\?/, name);
+        assert.doesNotMatch(text, /\(Deno\.env\.get\("\w+"\)\)/, name);
+      }
+    });
+
     it(`reads only variables that .env.example lists: ${runtime}, ${storage}, ${framework}`, () => {
       const files = projectFiles({ name: "rating", ...combination });
       const code = `${files.get("app.ts")}${files.get("main.ts")}`;
