@@ -515,6 +515,21 @@ describe("commands that act", () => {
     assert.match((await run(`rollback ${parked.memberId}`)).out, /no undo: upgrade prices, step "prices"/);
   });
 
+  test("rollback says that the portal is parked, the timeline has it, and there is no second one", async () => {
+    const app = await cliApp();
+    const run = (...args: string[]): Promise<Outcome> => cli([...args, "--app", "app.ts"], app.local);
+    const { out } = await run("rollback", current.domain, "--yes", "--reason", "x");
+    assert.match(
+      out,
+      /^Done: roll back current\.bitrix24\.de\. It is parked: onappupdate retry begins .*\.\n {2}no undo: /,
+    );
+    assert.doesNotMatch(out, /next tick/);
+    assert.match((await run("portal", current.domain)).out, /Z {2}run +1\.0\.0 → 3\.0\.0 rolled back$/m);
+    const again = await run("rollback", current.domain, "--yes", "--reason", "x");
+    assert.match(again.err, /cannot roll back portal a{32}: its last run is rolled back already/);
+    await app.close();
+  });
+
   test("an action on many becomes a batch operation", async () => {
     for (const how of ["local", "remote"] as const) {
       const { code, out, audit } = await run("retry --status parked --upgrade prices --expect 2", how);
