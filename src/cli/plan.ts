@@ -41,9 +41,14 @@ async function ask(client: OperatorClient, named: string | undefined, { from, to
   return await client.get("/plan", { from, to });
 }
 
+const UNKNOWN = "an unknown version";
+
 function describe(
-  { from = "an unknown version", to = "an unknown version", direction, upgrades, skipped, held }: Plan,
+  { from = UNKNOWN, to = UNKNOWN, direction, upgrades, skipped, held }: Plan,
 ): string {
+  if (from === UNKNOWN && to === UNKNOWN) {
+    return "No upgrade would run: the app is removed from the portal, or its versions are not known.";
+  }
   const lines = [`${from} → ${to}`];
   if (direction === "down") lines.push("A downgrade runs no upgrade: the portal stays on its version.");
   else if (upgrades.length === 0) lines.push("No upgrade would run.");
