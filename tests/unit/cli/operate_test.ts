@@ -226,6 +226,7 @@ describe("operating commands", () => {
       (await local(`plan ${parked.domain}`)).out,
       /^1\.0\.0 → 3\.0\.0\n {2}1\. prices {2}\(3\)\n {2}done: 2\n$/,
     );
+    assert.match((await local(`plan ${uninstalled.memberId}`)).out, /^No upgrade would run: the app is removed/);
     assert.match((await local("plan --from 1 --to 3")).out, /1\. 2\n {2}2\. prices/);
     assert.match((await local("plan --from 3 --to 1")).out, /downgrade runs no upgrade/);
     assert.equal((await local("plan --from 1")).code, 2);
@@ -539,6 +540,12 @@ describe("commands that act", () => {
     }
     const { audit } = await run("skip --status parked --upgrade prices --expect 2");
     assert.deepEqual(audit.at(-1)?.details?.["match"], { status: "parked" });
+  });
+
+  test("rollback of a portal that the app was removed from is refused", async () => {
+    const { code, err, audit: [entry] } = await run(`rollback ${uninstalled.memberId}`);
+    assert.deepEqual([code, entry?.outcome], [1, "refused"]);
+    assert.equal(err, `error: cannot roll back portal ${uninstalled.memberId}: the app was removed from it\n`);
   });
 
   test("a refusal of the app exits with 1", async () => {
