@@ -551,7 +551,7 @@ describe("commands that act", () => {
   test("a refusal of the app exits with 1", async () => {
     const { code, err, audit: [entry] } = await run(`skip ${current.memberId} --upgrade prices`);
     assert.deepEqual([code, entry?.outcome], [1, "refused"]);
-    assert.match(err, /^error: .*prices/);
+    assert.match(err, /^error: .*prices.* is not due\nonappupdate upgrades has the ids/);
   });
 
   test("a version that is none exits with 2", async () => {
