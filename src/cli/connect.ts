@@ -2,6 +2,7 @@
 import { createHash, randomBytes } from "node:crypto";
 import type { Logger } from "../logger.ts";
 import { operatorApi } from "../../plugins/operator_api.ts";
+import { closeInTime } from "./close_in_time.ts";
 import type { OptionSpec } from "./command.ts";
 import { usageError } from "./exit.ts";
 import { readInput } from "./input.ts";
@@ -50,7 +51,7 @@ export async function withClient<T>(
   try {
     return await body(client);
   } finally {
-    await client.close();
+    await closeInTime(() => client.close());
   }
 }
 

@@ -99,7 +99,7 @@ const storage = {
 // The table is created at the first use.
 const storage = {
   ...postgresStorage(sql, { table: ${variable(choice, "DATABASE_TABLE")} || "onappupdate" }),
-  close: () => sql.end(), // called by app.close()
+  close: () => sql.end({ timeout: 5 }), // called by app.close(); without a timeout, it waits for a server that is down
 };
 `,
   },

@@ -133,6 +133,16 @@ describe("the command onappupdate", () => {
     assert.doesNotMatch(inner.err, /\\u001b/);
   });
 
+  test("a storage that never answers or closes does not end the command without a word", async () => {
+    const command = "onappupdate status --app tests/integration/cli/bad_app_child.ts";
+    const closing = await shell(command, { TEST_MISTAKE: "never closes" });
+    assert.equal(closing.code, 0, closing.err);
+    assert.match(closing.out, /No portal is known yet/);
+    const silent = await shell(command, { TEST_MISTAKE: "never answers" });
+    assert.deepEqual([silent.code, silent.out], [3, ""]);
+    assert.match(silent.err, /the command has not ended: what it waits for, .*, never answers/);
+  });
+
   test("a module that waits for a storage that is down exits with 3 and says what to do", async () => {
     const outages = {
       "redis": /cannot load .*(ECONNREFUSED|[Cc]onnection refused)/,

@@ -87,6 +87,13 @@ describe("projectFiles()", () => {
     assert.match(main, /site\.listen\(port, hostname, \(error\) => \{\n {2}if \(error\) throw error;/);
   });
 
+  it("closes PostgreSQL with a timeout: without one, a process whose server is down never ends", () => {
+    const app = projectFiles({ name: "rating", runtime: "deno", storage: "postgres", framework: "none" }).get(
+      "app.ts",
+    )!;
+    assert.match(app, /close: \(\) => sql\.end\(\{ timeout: 5 \}\),/);
+  });
+
   it("has 30 combinations", () => assert.equal(combinations().length, 30));
 
   for (const combination of combinations()) {
