@@ -45,7 +45,7 @@ const apps: Readonly<Record<string, () => unknown>> = {
   "never closes": () => shared({ close: never }),
   "never answers": () =>
     shared({
-      list: async function* () {
+      list: async function* (): AsyncGenerator<never> {
         yield await never();
       },
     }),
