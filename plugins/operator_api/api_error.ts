@@ -61,7 +61,7 @@ export function versionIssue({ raw }: VersionError, path: string): InputIssue {
 /** Codes of errors that the state of a portal causes. The same request may succeed later. */
 const CONFLICTS: ReadonlySet<string> = new Set([
   ...["busy", "invalid_target", "invalid_version", "not_due", "nothing_to_roll_back", "retry_loop"],
-  ...["last_stage", "other_stage", "rollback_unfinished", "rollout_over"],
+  ...["last_stage", "other_stage", "rollback_unfinished", "rollout_over", "removed"],
 ]);
 
 /** Codes of errors about something that is not stored. */

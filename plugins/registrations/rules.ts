@@ -19,6 +19,16 @@ const handler = z.string().max(HANDLER_LENGTH - 1, `wanted fewer than ${HANDLER_
 const userId = z.number().int().positive().optional();
 const description = z.string().optional();
 
+/** An object without other fields. The error of another one lists those that exist. */
+function strictObject<Shape extends z.ZodRawShape>(shape: Shape): z.ZodObject<Shape, z.core.$strict> {
+  return z.strictObject(shape, {
+    error: (issue) =>
+      issue.code === "unrecognized_keys"
+        ? `unknown ${issue.keys.map((key) => JSON.stringify(key)).join(", ")}, wanted ${Object.keys(shape).join(", ")}`
+        : undefined,
+  });
+}
+
 /** `own` names parameters that have their own fields. */
 function paramsIn(
   letters: "lower" | "upper",
@@ -37,7 +47,7 @@ function paramsIn(
   }).optional();
 }
 
-const event = z.strictObject({
+const event = strictObject({
   event: name,
   handler: handler.optional(),
   userId,
@@ -49,7 +59,7 @@ const event = z.strictObject({
   message: "wanted a URL, or offline: true",
 });
 
-const placement = z.strictObject({
+const placement = strictObject({
   placement: name,
   handler,
   title: z.string().optional(),
@@ -58,7 +68,7 @@ const placement = z.strictObject({
   params: paramsIn("upper", "PLACEMENT", "HANDLER", "TITLE", "DESCRIPTION", "USER_ID"),
 });
 
-const robot = z.strictObject({
+const robot = strictObject({
   code: z.string().regex(/^[\w.-]+$/, "wanted letters, digits, dots, hyphens and underscores"),
   handler,
   name: z.union([nonEmpty, z.record(z.string(), nonEmpty)]),
@@ -66,9 +76,9 @@ const robot = z.strictObject({
   params: paramsIn("upper", "CODE", "HANDLER", "NAME", "AUTH_USER_ID"),
 });
 
-const messageSender = z.strictObject({ code: nonEmpty, handler, name: nonEmpty, description });
+const messageSender = strictObject({ code: nonEmpty, handler, name: nonEmpty, description });
 
-const userFieldType = z.strictObject({
+const userFieldType = strictObject({
   type: lower,
   handler,
   title: nonEmpty,
@@ -76,7 +86,7 @@ const userFieldType = z.strictObject({
   params: paramsIn("upper", "USER_TYPE_ID", "HANDLER", "TITLE", "DESCRIPTION"),
 });
 
-const connector = z.strictObject({
+const connector = strictObject({
   id: lower.refine((id) => !id.includes("."), "wanted no dots"),
   name: nonEmpty,
   icon: z.record(z.string(), z.unknown()),
@@ -84,9 +94,9 @@ const connector = z.strictObject({
   params: paramsIn("upper", "ID", "NAME", "ICON", "PLACEMENT_HANDLER"),
 });
 
-const trigger = z.strictObject({ code: nonEmpty, name: nonEmpty });
+const trigger = strictObject({ code: nonEmpty, name: nonEmpty });
 
-const DECLARATION = z.strictObject({
+const DECLARATION = strictObject({
   events: z.array(event),
   placements: z.array(placement),
   robots: z.array(robot),

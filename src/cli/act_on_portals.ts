@@ -40,6 +40,10 @@ export interface PortalAction extends Pick<NewBatch, "action" | "upgradeId" | "v
   readonly path: string;
   /** For people, such as `skip upgrade 3 of`. */
   readonly verb: string;
+  /** Returns a sentence about what was done to a portal, by its state before; empty if there is nothing to say. */
+  readonly remarkOf?: (portal: Portal) => string;
+  /** Whether it is over once it is answered: no started app has to go on with a portal. */
+  readonly endsAtOnce?: true;
   /** Filter of many portals. By default, that of the options. */
   readonly filter?: FilterOptions;
 }
@@ -67,7 +71,7 @@ export async function actOnPortals(
 
 async function onOne(
   { show }: Invocation<PortalActOptions>,
-  { path, verb, upgradeId, version }: PortalAction,
+  { path, verb, upgradeId, version, remarkOf = () => "", endsAtOnce }: PortalAction,
   { client, reason, confirm }: Acting,
   named: string,
 ): Promise<void> {
@@ -78,10 +82,10 @@ async function onOne(
   // By its member_id: what was shown is what is acted on.
   const body = { reason, ...upgradeId !== undefined && { upgradeId }, ...version !== undefined && { version } };
   const answer = await client.post<object>(portalPath(memberId, path), body);
-  show(
-    { memberId, ...answer },
-    () => [`Done: ${safe(`${verb} ${domain}`)}.`, ...outcomeLines(answer), whenText(client)].join("\n").trim(),
-  );
+  show({ memberId, ...answer }, () => {
+    const done = `Done: ${safe(`${verb} ${domain}`)}. ${safe(remarkOf(portal))}`.trim();
+    return [done, ...outcomeLines(answer), endsAtOnce === true ? "" : whenText(client)].join("\n").trim();
+  });
 }
 
 /** The report of a rollback. */

@@ -20,6 +20,7 @@
  */
 import { Argument, type Command, InvalidArgumentError, Option } from "commander";
 import type { ExitCode } from "./exit.ts";
+import { parseVersion } from "../version.ts";
 import { safe, safeStyled, toJson } from "./text.ts";
 import type { Terminal } from "./terminal.ts";
 
@@ -153,6 +154,16 @@ export function wholeNumber(min: number, max: number = Number.MAX_SAFE_INTEGER):
     if (/^\d+$/.test(text) && number >= min && number <= max) return number;
     throw invalid(max === Number.MAX_SAFE_INTEGER ? `a whole number from ${min}` : `a whole number, ${min} to ${max}`);
   };
+}
+
+/** Returns a version as it was typed. @throws {InvalidArgumentError} if it is not one */
+export function versionText(text: string): string {
+  try {
+    parseVersion(text);
+    return text;
+  } catch {
+    throw invalid("a version such as 3, 2.1 or 2.1.0");
+  }
 }
 
 /** Returns the option of a list's length. `what`: what is listed, in the plural. */

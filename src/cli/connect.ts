@@ -2,6 +2,7 @@
 import { createHash, randomBytes } from "node:crypto";
 import type { Logger } from "../logger.ts";
 import { operatorApi } from "../../plugins/operator_api.ts";
+import { closeInTime } from "./close_in_time.ts";
 import type { OptionSpec } from "./command.ts";
 import { usageError } from "./exit.ts";
 import { readInput } from "./input.ts";
@@ -50,37 +51,36 @@ export async function withClient<T>(
   try {
     return await body(client);
   } finally {
-    await client.close();
+    await closeInTime(() => client.close());
   }
 }
 
 async function connect(options: ConnectOptions, terminal: Terminal): Promise<OperatorClient> {
-  const { app, url } = addressOf(options, terminal);
+  // An option wins over the environment, in which an empty variable is one that is not set.
+  const isGiven = (options.app ?? options.url) !== undefined;
+  const [appName, urlName] = isGiven ? ["--app", "--url"] as const : ["ONAPPUPDATE_APP", "ONAPPUPDATE_URL"] as const;
+  const { app, url } = isGiven
+    ? options
+    : { app: terminal.variable(appName) || undefined, url: terminal.variable(urlName) || undefined };
+  if (app !== undefined && url !== undefined) throw usageError(`saw ${appName} and ${urlName}, wanted one of them`);
+  if (app === "") throw usageError("--app: saw nothing, wanted a file such as ./app.ts");
   if (app !== undefined) return await connectLocally(app, options, terminal);
   if (url === undefined) {
     throw usageError("wanted --app FILE or --url URL (or ONAPPUPDATE_APP or ONAPPUPDATE_URL)");
   }
-  return await connectRemotely(url, options, terminal);
+  return await connectRemotely(urlName, url, options, terminal);
 }
 
-/** An option wins over the environment. */
-function addressOf({ app, url }: ConnectOptions, { variable }: Terminal): Pick<ConnectOptions, "app" | "url"> {
-  const found = app ?? url;
-  const [appThere, urlThere] = found === undefined
-    ? [variable("ONAPPUPDATE_APP"), variable("ONAPPUPDATE_URL")]
-    : [app, url];
-  if (appThere !== undefined && urlThere !== undefined) {
-    const names = found === undefined ? "ONAPPUPDATE_APP and ONAPPUPDATE_URL" : "--app and --url";
-    throw usageError(`saw ${names}, wanted one of them`);
-  }
-  return { ...appThere !== undefined && { app: appThere }, ...urlThere !== undefined && { url: urlThere } };
-}
-
-async function connectRemotely(text: string, options: ConnectOptions, terminal: Terminal): Promise<OperatorClient> {
-  const url = readUrl("--url", text);
+async function connectRemotely(
+  source: string,
+  text: string,
+  options: ConnectOptions,
+  terminal: Terminal,
+): Promise<OperatorClient> {
+  const url = readUrl(source, text, "https://ops.example");
   if (options.by !== undefined) throw usageError("--by has no effect with --url: the audit log names the token");
   if (url.protocol === "http:" && !isLoopback(url.hostname)) {
-    throw usageError(`--url: saw http to ${url.hostname}, wanted https: others could read the token`);
+    throw usageError(`${source}: saw http to ${url.hostname}, wanted https: others could read the token`);
   }
   const token = await readToken(options, terminal);
   url.pathname = url.pathname.replace(/\/api\/v1\/?$/, "");

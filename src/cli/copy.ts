@@ -3,6 +3,7 @@ import { hasFunctions } from "../check_options.ts";
 import { defined } from "../defined.ts";
 import { copyStorage } from "../storage/copy.ts";
 import type { Storage } from "../storage/storage.ts";
+import { closeInTime } from "./close_in_time.ts";
 import { defineCommand } from "./command.ts";
 import { badAnswer, usageError } from "./exit.ts";
 import type { Terminal } from "./terminal.ts";
@@ -59,8 +60,7 @@ export const copy = defineCommand<CopyOptions>({
       if (!signal.aborted) throw error;
       throw badAnswer(`stopped while ${phase}, after ${copied} entries: run the command again to go on`);
     } finally {
-      await source.close?.();
-      await target.close?.();
+      for (const storage of [source, target]) await closeInTime(async () => await storage.close?.());
     }
   },
 });

@@ -4,7 +4,7 @@ import type { B24Event } from "../bitrix24/events.ts";
 import { parseVersion } from "../version.ts";
 import { defineCommand } from "./command.ts";
 import { readInput } from "./input.ts";
-import { toJson } from "./text.ts";
+import { safe, toJson } from "./text.ts";
 
 /** Prints the event in a captured body, without its tokens. */
 export const decode = defineCommand<object>({
@@ -25,5 +25,10 @@ export const decode = defineCommand<object>({
 /** Returns what the version of an event counts as. */
 function meaningOf(event: B24Event): string[] {
   if (event.name !== "ONAPPUPDATE" && event.name !== "ONAPPINSTALL") return [];
-  return [`VERSION ${event.data.version} is ${parseVersion(event.data.version)}`];
+  const { version } = event.data;
+  try {
+    return [`VERSION ${version} is ${parseVersion(version)}`];
+  } catch {
+    return [`VERSION ${safe(version)} is no version, unless the option versions of the app says which one`];
+  }
 }

@@ -82,7 +82,8 @@ async function serve(standIn: StandIn, port: number, host: string): Promise<Stan
   } catch (error) {
     const { code, message } = error as Error & { readonly code?: string };
     const why = code === "EADDRINUSE" ? "another program has this port" : message;
-    throw usageError(`cannot listen on ${host}:${port}: ${why}; name another one with --port`, { cause: error });
+    const option = code === "ENOTFOUND" || code === "EADDRNOTAVAIL" ? "--host" : "--port";
+    throw usageError(`cannot listen on ${host}:${port}: ${why}; name another one with ${option}`, { cause: error });
   }
 }
 

@@ -2,7 +2,7 @@
 import { defineCommand, type Invocation } from "./command.ts";
 import { CONNECT_OPTIONS, type ConnectOptions, withClient } from "./connect.ts";
 import type { Diagnosis, Finding } from "../plugin/diagnosis.ts";
-import { appFindings } from "./doctor_app.ts";
+import { appFindings, portalFindings } from "./doctor_app.ts";
 import { EXIT, type ExitCode, ExitError } from "./exit.ts";
 import type { Output } from "./terminal.ts";
 import { painter, type Style, wrapped } from "./text.ts";
@@ -28,13 +28,15 @@ export const doctor = defineCommand<ConnectOptions>({
       const { args: [portal], terminal, note } = invocation;
       const { findings: found } = await client.post<Diagnosis>("/diagnose");
       const place = client.isLocal ? "this machine" : "the server";
-      const there = found.map((finding) => ({ ...finding, about: `${finding.about} (${place})` }));
+      const findings: Finding[] = found.map((finding) => ({ ...finding, about: `${finding.about} (${place})` }));
       try {
-        return report(invocation, [...there, ...await appFindings(client, portal, terminal.now())]);
+        findings.push(...await appFindings(client, terminal.now()));
+        if (portal !== undefined) findings.push(...await portalFindings(client, portal));
+        return report(invocation, findings);
       } catch (error) {
         if (!(error instanceof ExitError) || error.exitCode !== EXIT.unreachable) throw error;
-        // Such as a storage that is down: what was found says why.
-        report(invocation, there);
+        // Such as a storage that is down, or Bitrix24: what was found may say why.
+        report(invocation, findings);
         note(error.message);
         return error.exitCode;
       }

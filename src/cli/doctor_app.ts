@@ -21,12 +21,8 @@ interface List<Item> {
   readonly items: readonly Item[];
 }
 
-/** Looks at the app; with a portal, also at that. */
-export async function appFindings(
-  client: OperatorClient,
-  portal: string | undefined,
-  now: number,
-): Promise<readonly Finding[]> {
+/** Looks at the app. */
+export async function appFindings(client: OperatorClient, now: number): Promise<readonly Finding[]> {
   const { items: counts } = await client.get<List<PortalCount>>("/counts");
   const { pause } = await client.get<{ readonly pause?: Pause }>("/pause");
   const { rollout } = await client.get<{ readonly rollout?: RolloutStatus }>("/rollout");
@@ -50,7 +46,7 @@ export async function appFindings(
     ...waiting.items.map(({ nextTryAt }) => nextTryAt),
   ];
   return [
-    ...portalFindings(counts),
+    ...countFindings(counts),
     ...blockedFindings(blocked!),
     ...rolloutFindings(rollout, now),
     scheduleFinding(due, pause, now),
@@ -58,11 +54,10 @@ export async function appFindings(
     ...upgradeFindings(upgrades.items),
     ...deadLetterFindings(dead.items),
     ...auditFindings(audit.items, now),
-    ...await askBitrix24(client, portal),
   ];
 }
 
-function portalFindings(counts: readonly PortalCount[]): Finding[] {
+function countFindings(counts: readonly PortalCount[]): Finding[] {
   const of = (state: PortalState): number =>
     counts.filter(({ status }) => status === state).reduce((sum, { count }) => sum + count, 0);
   const known = counts.reduce((sum, { count }) => sum + count, 0);
@@ -180,8 +175,8 @@ function auditFindings(entries: readonly AuditEntry[], now: number): Finding[] {
   }));
 }
 
-async function askBitrix24(client: OperatorClient, portal: string | undefined): Promise<Finding[]> {
-  if (portal === undefined) return [];
+/** Asks Bitrix24 and the plugins about a portal. */
+export async function portalFindings(client: OperatorClient, portal: string): Promise<readonly Finding[]> {
   const { problems } = await client.post<CheckReport>(portalPath(portal, "/check"), { reason: "onappupdate doctor" });
   const about = `registrations and events of ${portal}`;
   if (problems.length === 0) return [{ level: "ok", about, message: "Bitrix24 and the plugins report no problem" }];

@@ -2,6 +2,7 @@
 import type { App } from "../app/app.ts";
 import { hasFunctions } from "../check_options.ts";
 import { redact } from "../redact.ts";
+import { closeInTime } from "./close_in_time.ts";
 import { unreachable, usageError } from "./exit.ts";
 import { isNotReachable, NOT_REACHABLE_HINT } from "./not_reachable.ts";
 import type { Terminal } from "./terminal.ts";
@@ -26,7 +27,7 @@ export async function loadApp({ load }: Pick<Terminal, "load">, path: string): P
     await app.setUp();
     return app;
   } catch (error) {
-    await app.close().catch(() => {});
+    await closeInTime(() => app.close()).catch(() => {});
     const message = `cannot set up the app of ${path}: ${
       redact(error instanceof Error ? error.message : String(error))
     }`;

@@ -3,6 +3,7 @@ import http from "node:http";
 import net from "node:net";
 import { resolve } from "node:path";
 import { pathToFileURL } from "node:url";
+import { stripVTControlCharacters } from "node:util";
 import { redact } from "../redact.ts";
 import { unreachable, usageError } from "./exit.ts";
 import { isNotReachable, NOT_REACHABLE_HINT } from "./not_reachable.ts";
@@ -20,7 +21,8 @@ export async function loadModule(path: string): Promise<unknown> {
     const module: { readonly default?: unknown } = await import(href);
     return module.default;
   } catch (error) {
-    const message = redact(error instanceof Error ? error.message : String(error));
+    // Deno colors the place of an import that fails.
+    const message = redact(stripVTControlCharacters(error instanceof Error ? error.message : String(error)));
     if (isNotReachable(error)) {
       throw unreachable(`cannot load ${path}: ${message || nameOf(error)}\n${NOT_REACHABLE_HINT}`, { cause: error });
     }

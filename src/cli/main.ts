@@ -116,5 +116,5 @@ const DESCRIPTION = "Tries a Bitrix24 app without a portal, shows its rollout, a
 const EPILOGUE = `
 The options of a command: onappupdate COMMAND --help
 Exit codes: 0 done, 1 asked and the answer is bad, 2 the command is invalid,
-3 the app, the operator API or the storage does not answer.
+3 the app, the operator API, the storage or Bitrix24 does not answer.
 Data goes to standard output, everything else to standard error.`;

@@ -50,7 +50,12 @@ export const newProject = defineCommand<NewOptions>({
     show({ dir: resolve(dir), ...choice, files }, () => files.map((file) => join(dir, file)).join("\n"));
     const run = runtime === "deno" ? "deno task" : "npm run";
     const server = storage === "redis" ? "Redis" : storage === "postgres" ? "PostgreSQL" : undefined;
-    const steps = [`cd ${dir}`, ...(runtime === "node" ? ["npm install"] : []), `${run} dev`, `${run} bitrix24`];
+    const steps = [
+      `cd ${shellWord(dir)}`,
+      ...(runtime === "node" ? ["npm install"] : []),
+      `${run} dev`,
+      `${run} bitrix24`,
+    ];
     if (options.json !== true) {
       note(`\nNext, the last one in another terminal:\n${steps.map((step) => `  ${step}`).join("\n")}`);
       if (server !== undefined) note(`\n${server} has to run before: see README.md.`);
@@ -58,11 +63,17 @@ export const newProject = defineCommand<NewOptions>({
   },
 });
 
+/** Returns a path as it can be pasted into a shell. */
+function shellWord(path: string): string {
+  const word = path.startsWith("-") ? `./${path}` : path;
+  return /^[\p{L}\p{N}_./\\:~@%+,=-]+$/u.test(word) ? word : `"${word.replaceAll(/["$`]/g, "\\$&")}"`;
+}
+
 /** Returns the name of a project in a folder. @throws {ExitError} if it has none */
 function nameOf(dir: string): string {
   const name = basename(resolve(dir)).toLowerCase().replace(/[^a-z0-9]+/g, "-").replace(/^-+|-+$/g, "");
   if (dir.trim() !== "" && name !== "") return name;
-  throw usageError(`cannot make a project in "${dir}", wanted a folder whose name has letters`);
+  throw usageError(`cannot make a project in "${dir}", wanted a folder whose name has Latin letters or digits`);
 }
 
 /**

@@ -160,7 +160,9 @@ function answerOf(
   if (ok && json !== undefined) return json;
   const { error } = Object(json) as { readonly error?: ApiFailure };
   if (error === undefined || typeof error.message !== "string") {
-    throw unreachable(`${name} answers ${status}, and is no operator API: is the address right?`);
+    throw unreachable(
+      `${name} answers ${status}, and is no operator API: is the address right, and does the app serve the API?`,
+    );
   }
   if (status === 401) {
     throw badAnswer(
@@ -179,6 +181,8 @@ function hintsOf(code: string, isLocal: boolean): string[] {
   if (code === "failed" && isLocal) {
     return ["The line above has the error. Does the app import the version of this package that this command is of?"];
   }
+  // The id may be misspelled, `3` for `3.0.0`.
+  if (code === "not_due") return ["onappupdate upgrades has the ids of upgrades, onappupdate plan those that are due."];
   if (code === "expect_exceeded") return ["Nothing was done. Look at the portals again, then pass the new number."];
   if (code === "storage") return ["Is the storage of the app running, and can it be reached from there?"];
   return [];

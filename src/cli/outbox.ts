@@ -78,6 +78,12 @@ async function retry(invocation: Invocation<OutboxOptions>, plugin: string): Pro
       reason,
       ...defined({ id, channel }),
     });
-    show({ count }, () => `${counted(count, "message")} to be delivered again. ${whenText(client)}`.trim());
+    show(
+      { count },
+      () =>
+        count === 0
+          ? "No dead letters match: nothing was done. onappupdate outbox lists them."
+          : `${counted(count, "message")} to be delivered again. ${whenText(client)}`.trim(),
+    );
   });
 }

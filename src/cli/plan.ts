@@ -1,6 +1,6 @@
 /** `onappupdate plan`: the upgrades that would run. */
 import type { Plan } from "../upgrade/plan.ts";
-import { defineCommand } from "./command.ts";
+import { defineCommand, versionText } from "./command.ts";
 import { CONNECT_OPTIONS, type ConnectOptions, withClient } from "./connect.ts";
 import { usageError } from "./exit.ts";
 import { type OperatorClient, portalPath } from "./operator_client.ts";
@@ -18,8 +18,8 @@ export const plan = defineCommand<PlanOptions>({
   group: "See:",
   arguments: [{ usage: "[portal]", description: "its member_id or its domain" }],
   options: [
-    { flags: "--from <version>", description: "instead of a portal: from this version" },
-    { flags: "--to <version>", description: "to this version" },
+    { flags: "--from <version>", description: "instead of a portal: from this version", parse: versionText },
+    { flags: "--to <version>", description: "to this version", parse: versionText },
     ...CONNECT_OPTIONS,
   ],
   examples: ["onappupdate plan acme.bitrix24.de --app ./app.ts", "onappupdate plan --from 1 --to 3 --app ./app.ts"],
@@ -41,9 +41,14 @@ async function ask(client: OperatorClient, named: string | undefined, { from, to
   return await client.get("/plan", { from, to });
 }
 
+const UNKNOWN = "an unknown version";
+
 function describe(
-  { from = "an unknown version", to = "an unknown version", direction, upgrades, skipped, held }: Plan,
+  { from = UNKNOWN, to = UNKNOWN, direction, upgrades, skipped, held }: Plan,
 ): string {
+  if (from === UNKNOWN && to === UNKNOWN) {
+    return "No upgrade would run: the app is removed from the portal, or its versions are not known.";
+  }
   const lines = [`${from} → ${to}`];
   if (direction === "down") lines.push("A downgrade runs no upgrade: the portal stays on its version.");
   else if (upgrades.length === 0) lines.push("No upgrade would run.");

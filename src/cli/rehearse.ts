@@ -1,7 +1,7 @@
 /** `onappupdate rehearse`: what the upgrades of a portal would do. */
 import { defined } from "../defined.ts";
 import type { RehearsalReport } from "../upgrade/rehearsal/report.ts";
-import { defineCommand } from "./command.ts";
+import { defineCommand, versionText } from "./command.ts";
 import { ASK_OPTIONS, type AskOptions, withClient } from "./connect.ts";
 import { EXIT } from "./exit.ts";
 import { portalPath } from "./operator_client.ts";
@@ -21,7 +21,7 @@ export const rehearse = defineCommand<RehearseOptions>({
   group: "See:",
   arguments: [{ usage: "<portal>", description: "its member_id or its domain" }],
   options: [
-    { flags: "--to <version>", description: "up to this version; by default, the portal's target" },
+    { flags: "--to <version>", description: "up to this version; by default, the portal's target", parse: versionText },
     ...ASK_OPTIONS,
   ],
   examples: ["onappupdate rehearse acme.bitrix24.de --to 3 --app ./app.ts"],

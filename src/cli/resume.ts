@@ -1,4 +1,5 @@
 /** `onappupdate resume`: ends a pause. */
+import type { Pause } from "../plugin/admin_reports.ts";
 import { act, ACT_OPTIONS, type ActOptions, whenText } from "./act.ts";
 import { defineCommand } from "./command.ts";
 
@@ -11,8 +12,12 @@ export const resume = defineCommand<ActOptions>({
   examples: ['onappupdate resume --url https://ops.example --reason "4.0.1 is deployed"'],
   run: (invocation) =>
     act(invocation, async ({ client, reason, confirm }) => {
+      const { pause } = await client.get<{ readonly pause?: Pause }>("/pause");
       await confirm("Resume all work on portals?");
       await client.post("/resume", { reason });
-      invocation.show({ paused: false }, () => `Resumed. ${whenText(client)}`.trim());
+      invocation.show({ paused: false }, () =>
+        pause === undefined
+          ? "There was no pause. A paused rollout goes on with: onappupdate rollout resume"
+          : `Resumed. ${whenText(client)}`.trim());
     }),
 });

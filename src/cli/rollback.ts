@@ -14,5 +14,9 @@ export const rollback = defineCommand<PortalActOptions>({
   arguments: [PORTAL_ARGUMENT],
   options: portalActOptions(FILTER_OPTIONS),
   examples: ['onappupdate rollback acme.bitrix24.de --app ./app.ts --reason "ticket 17"'],
-  run: (invocation) => actOnPortals(invocation, { action: "rollback", path: "/rollback", verb: "roll back" }),
+  run: (invocation) =>
+    actOnPortals(invocation, {
+      ...{ action: "rollback", path: "/rollback", verb: "roll back", endsAtOnce: true },
+      remarkOf: () => "It is parked: onappupdate retry begins its upgrades anew.",
+    }),
 });

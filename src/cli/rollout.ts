@@ -24,8 +24,12 @@ interface StatusOptions extends ConnectOptions {
 async function readRollout(client: OperatorClient, target: string | undefined): Promise<RolloutStatus> {
   const { rollout } = await client.get<{ readonly rollout?: RolloutStatus }>("/rollout", { target });
   if (rollout !== undefined) return rollout;
-  const what = target === undefined ? "a version" : target;
-  throw badAnswer(`there is no rollout of ${what}: one begins when code with the option rollout runs`);
+  const begins = "one begins when code with the option rollout runs";
+  throw badAnswer(
+    target === undefined
+      ? `there is no rollout that is not aborted: ${begins}; to see an aborted one, name its version`
+      : `there is no rollout of ${target}: ${begins}`,
+  );
 }
 
 const status = defineCommand<StatusOptions>({

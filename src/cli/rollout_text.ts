@@ -16,7 +16,7 @@ export function rolloutText(rollout: RolloutStatus, { stdout, now }: Pick<Termin
   const sections = [
     [paint("bold", headOf(rollout)), `began ${time(rollout.startedAt)}`, ...waitLines(rollout, now(), stdout)],
     stages.length === 0 ? [] : [stageTable(rollout, stdout)],
-    [countsText(counts), paceText(rollout)],
+    [countsText(counts), paceText(rollout, now())],
     breakers.length === 0 ? [] : [breakerTable(breakers, stdout)],
     failures.length === 0 ? [] : [paint("bold", "Failures"), ...failures.flatMap((one) => failureLines(one, stdout))],
   ];
@@ -100,9 +100,15 @@ function countsText({ current, upgrading, blocked, parked, held }: RolloutStatus
   return `${counted(sum, "portal")}${states.length === 0 ? "" : `: ${states.join(", ")}`}`;
 }
 
-function paceText({ perMinute, remainingMs, state }: RolloutStatus): string {
+/** Time (ms) after which portals that have reached a version are counted in storage. */
+const COUNTED_MS = 60_000;
+
+function paceText({ perMinute, remainingMs, state, startedAt }: RolloutStatus, now: number): string {
   if (state !== "running") return "";
-  if (perMinute === 0) return "None has reached the version in the last ten minutes.";
+  if (perMinute === 0) {
+    // Started processes store what they count with their next tick.
+    return now - startedAt < COUNTED_MS ? "" : "None has reached the version in the last ten minutes.";
+  }
   const left = remainingMs === undefined ? "" : `, about ${duration(remainingMs)} left`;
   return `${perMinute >= 10 ? Math.round(perMinute) : perMinute.toFixed(1)} a minute reach the version${left}`;
 }

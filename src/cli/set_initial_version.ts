@@ -1,6 +1,6 @@
 /** `onappupdate set-initial-version`: sets the version that the data of portals is on. */
 import { actOnPortals, PORTAL_ARGUMENT, type PortalActOptions, portalActOptions } from "./act_on_portals.ts";
-import { defineCommand } from "./command.ts";
+import { defineCommand, versionText } from "./command.ts";
 import { usageError } from "./exit.ts";
 import { FILTER_OPTIONS } from "./portal_filter.ts";
 
@@ -16,7 +16,10 @@ export const setInitialVersion = defineCommand<SetInitialVersionOptions>({
     "For portals that are blocked on `version`: they had the app before this library, and no event named it.",
   group: "Act:",
   arguments: [PORTAL_ARGUMENT],
-  options: [{ flags: "--to <version>", description: "the version" }, ...portalActOptions(FILTER_OPTIONS)],
+  options: [
+    { flags: "--to <version>", description: "the version", parse: versionText },
+    ...portalActOptions(FILTER_OPTIONS),
+  ],
   examples: [
     "onappupdate set-initial-version --to 1.4.0 --expect 12 \\\n" +
     '--blocked-on version --app ./app.ts --reason "as in the old database"',

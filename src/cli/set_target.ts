@@ -1,6 +1,6 @@
 /** `onappupdate set-target`: sets the version that portals should be on. */
 import { actOnPortals, PORTAL_ARGUMENT, type PortalActOptions, portalActOptions } from "./act_on_portals.ts";
-import { defineCommand } from "./command.ts";
+import { defineCommand, versionText } from "./command.ts";
 import { usageError } from "./exit.ts";
 import { FILTER_OPTIONS } from "./portal_filter.ts";
 
@@ -15,7 +15,10 @@ export const setTarget = defineCommand<SetTargetOptions>({
   description: "For portals whose target is wrong. It is not fixed: a later event that Bitrix24 confirms raises it.",
   group: "Act:",
   arguments: [PORTAL_ARGUMENT],
-  options: [{ flags: "--to <version>", description: "the version" }, ...portalActOptions(FILTER_OPTIONS)],
+  options: [
+    { flags: "--to <version>", description: "the version", parse: versionText },
+    ...portalActOptions(FILTER_OPTIONS),
+  ],
   examples: [
     "onappupdate set-target acme.bitrix24.de --to 3 \\\n" +
     '--app ./app.ts --reason "4 was withdrawn"',

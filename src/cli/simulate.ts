@@ -130,9 +130,11 @@ function assertFits(kind: Kind, options: SimulateOptions): void {
 
 /** @throws {ExitError} if there is no address, or it is not on this machine */
 function addressOf(kind: Kind, { url, page, remote }: SimulateOptions): URL {
-  const [option, text] = kind === "open" ? ["--page", page] : ["--url", url];
+  const [option, text, path] = kind === "open"
+    ? ["--page", page, "app"] as const
+    : ["--url", url, "b24/events"] as const;
   if (text === undefined) throw usageError(`cannot simulate ${kind}: wanted ${option} URL, or --print`);
-  const address = readUrl(option!, text);
+  const address = readUrl(option, text, `http://localhost:8000/${path}`);
   if (!isLoopback(address.hostname) && remote !== true) {
     throw usageError(
       `${option}: ${address.hostname} is not this machine\n` +

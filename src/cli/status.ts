@@ -68,7 +68,8 @@ async function watch(invocation: Invocation<StatusOptions>, client: OperatorClie
   let samples: readonly Sample[] = [];
   while (!interrupted.aborted) {
     try {
-      const found = await readStatus(client, terminal.now());
+      const found = await unlessInterrupted(readStatus(client, terminal.now()), interrupted);
+      if (found === undefined) break;
       const { samples: kept, rate } = rateOf(samples, found);
       const shown: Status = rate === undefined ? found : { ...found, rate };
       if (json === true) stdout.write(`${toJson(shown, { onOneLine: true })}\n`);
@@ -84,6 +85,18 @@ async function watch(invocation: Invocation<StatusOptions>, client: OperatorClie
     await terminal.wait(every * 1000, interrupted);
   }
   return EXIT.done;
+}
+
+/** Resolves as `answer` does; to nothing once the signal is aborted, also if the app never answers. */
+async function unlessInterrupted<T>(answer: Promise<T>, signal: AbortSignal): Promise<T | undefined> {
+  const { promise: interrupted, resolve } = Promise.withResolvers<undefined>();
+  const onAbort = (): void => resolve(undefined);
+  signal.addEventListener("abort", onAbort);
+  try {
+    return await Promise.race([answer, interrupted]);
+  } finally {
+    signal.removeEventListener("abort", onAbort);
+  }
 }
 
 /** Draws over the last screen, line by line, so that it does not flicker. */

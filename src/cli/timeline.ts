@@ -28,7 +28,9 @@ function eventEntry({ name, receivedAt, state, doneAt, attempts, error, retryAt 
   return { at: receivedAt, what: "event", text: parts.join(""), ...state === "parked" && { style: "red" } };
 }
 
-function runEntries({ from, to, startedAt, finishedAt, applied, upgrades }: RecordedRun): TimelineEntry[] {
+function runEntries(
+  { from, to, startedAt, finishedAt, rolledBackAt, applied, upgrades }: RecordedRun,
+): TimelineEntry[] {
   const entries: TimelineEntry[] = [{ at: startedAt, what: "run", text: `${from} → ${to} began` }];
   for (const { upgradeId, steps } of upgrades) {
     for (const { name, kind, startedAt, finishedAt, pages, attempts = 1, undoneAt } of steps) {
@@ -53,6 +55,9 @@ function runEntries({ from, to, startedAt, finishedAt, applied, upgrades }: Reco
   if (finishedAt !== undefined) {
     const text = `${from} → ${to} finished after ${duration(finishedAt - startedAt)}`;
     entries.push({ at: finishedAt, what: "run", text, style: "green" });
+  }
+  if (rolledBackAt !== undefined) {
+    entries.push({ at: rolledBackAt, what: "run", text: `${from} → ${to} rolled back`, style: "yellow" });
   }
   return entries;
 }

@@ -7,16 +7,14 @@ export function isLoopback(hostname: string): boolean {
 }
 
 /**
- * Returns the address that an option names: http or https, without a user and a password.
+ * Returns the address that an option names: http or https, without a user and a password. `example`: one that could be meant.
  *
  * @throws {ExitError} with the name of the option, if it is none
  */
-export function readUrl(option: string, text: string): URL {
+export function readUrl(option: string, text: string, example: string): URL {
   const url = URL.canParse(text) ? new URL(text) : undefined;
   if (url === undefined || !/^https?:$/.test(url.protocol)) {
-    throw usageError(
-      `${option}: saw ${JSON.stringify(text)}, wanted an address such as http://localhost:8000/b24/events`,
-    );
+    throw usageError(`${option}: saw ${JSON.stringify(text)}, wanted an address such as ${example}`);
   }
   if (url.username !== "" || url.password !== "") {
     throw usageError(

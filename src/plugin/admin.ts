@@ -81,7 +81,8 @@ export interface Admin {
    * A rollback that fails, or whose process ends, is continued by another call. Until then no upgrade of the portal runs.
    *
    * @throws {UnknownPortalError} if the portal is not stored
-   * @throws {OnAppUpdateError} with code `busy`, if a worker is processing the portal, or `nothing_to_roll_back`
+   * @throws {OnAppUpdateError} with code `busy`, if a worker is processing the portal, or `nothing_to_roll_back`, also if the
+   * app was removed from it; with code `removed`, if it is removed meanwhile
    * @throws {TypeError} if `by` or `reason` is invalid
    * @throws {StorageError} if the storage fails
    * @throws the error of an `undo` function; call `rollback` again to continue there

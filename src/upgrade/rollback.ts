@@ -119,10 +119,10 @@ async function reopenLastRun(runtime: AppRuntime, installation: Installation): P
   const last = await latestRun(runtime.storage, installation.record());
   // A run of an earlier installation cannot be rolled back.
   if (last === undefined || last.to !== version || last.generation !== generation) {
-    throw new OnAppUpdateError(
-      "nothing_to_roll_back",
-      `cannot roll back portal ${memberId}: no run of this installation to its version is stored`,
-    );
+    const why = last?.rolledBackAt !== undefined
+      ? "its last run is rolled back already"
+      : "no run of this installation to its version is stored";
+    throw new OnAppUpdateError("nothing_to_roll_back", `cannot roll back portal ${memberId}: ${why}`);
   }
   const { id, from, startedAt, upgrades, applied } = last;
   await installation.update((record) => {

@@ -165,6 +165,10 @@ export async function rollback(
   const finished = await withPortalLease({ ...runtime, wake }, memberId, async (lease) => {
     const record = lease.record();
     if (batchId !== undefined && isMarked(record, batchId)) return { undone: [], without: [] };
+    if (record.status === "uninstalled") {
+      const why = "the app was removed from it";
+      throw new OnAppUpdateError("nothing_to_roll_back", `cannot roll back portal ${memberId}: ${why}`);
+    }
     const event = syntheticUpdateEvent(record, record.target ?? "", runtime.clock());
     const context = makeHandlerContext(runtime, event, record, { leaseSignal: lease.signal });
     let report: RollbackReport = { undone: [], without: [] };

@@ -41,7 +41,15 @@ export async function readAnswers(path: string): Promise<Readonly<Record<string,
   } catch (error) {
     throw usageError(`cannot read ${path}: ${error instanceof Error ? error.message : error}`, { cause: error });
   }
-  const answers = parsed(text);
+  let answers: unknown;
+  try {
+    // `trim()` also drops a byte order mark.
+    answers = JSON.parse(text.trim());
+  } catch (error) {
+    throw usageError(`cannot use ${path}, which is not JSON: ${error instanceof Error ? error.message : error}`, {
+      cause: error,
+    });
+  }
   if (typeof answers === "object" && answers !== null && !Array.isArray(answers)) {
     return answers as Readonly<Record<string, unknown>>;
   }

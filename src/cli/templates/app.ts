@@ -47,7 +47,7 @@ const storage = memoryStorage();
     imports: [`import { fileStorage } from "@b24/onappupdate/file-storage";`],
     code: (choice) =>
       `// One file on this host. Hosts that keep no files, such as Deno Deploy, need another storage.
-const storage = fileStorage({ path: ${variable(choice, "DATABASE")} ?? "portals.db" });
+const storage = fileStorage({ path: ${variable(choice, "DATABASE")} || "portals.db" });
 `,
   },
   kv: {
@@ -55,14 +55,14 @@ const storage = fileStorage({ path: ${variable(choice, "DATABASE")} ?? "portals.
     code: (choice) =>
       choice.runtime === "deno"
         ? `// On Deno Deploy, KV_PATH is not set: then it is the database that is assigned to the app.
-const kv = await Deno.openKv(Deno.env.get("KV_PATH"));
+const kv = await Deno.openKv(Deno.env.get("KV_PATH") || undefined);
 const isDeployed = Deno.env.get("DENO_DEPLOYMENT_ID") !== undefined;
 const storage = {
   ...denoKvStorage(kv, { scope: isDeployed ? "network" : "host" }),
   close: () => Promise.resolve(kv.close()), // called by app.close()
 };
 `
-        : `const kv = await openKv(process.env.KV_PATH ?? "portals.kv");
+        : `const kv = await openKv(process.env.KV_PATH || "portals.kv");
 const storage = {
   ...denoKvStorage(kv),
   close: () => Promise.resolve(kv.close()), // called by app.close()
@@ -75,13 +75,13 @@ const storage = {
       `import { createClient } from "redis";`,
     ],
     code: (choice) =>
-      `const client = createClient({ url: ${variable(choice, "REDIS_URL")} ?? "redis://127.0.0.1:6379" });
+      `const client = createClient({ url: ${variable(choice, "REDIS_URL")} || "redis://127.0.0.1:6379" });
 // Without it, a lost connection would end the process.
 client.on("error", (error) => console.error("Redis:", error.message));
 await client.connect();
 // Each app on this Redis has a prefix of its own.
 const storage = {
-  ...redisStorage(client, { prefix: ${variable(choice, "REDIS_PREFIX")} ?? "${choice.name}" }),
+  ...redisStorage(client, { prefix: ${variable(choice, "REDIS_PREFIX")} || "${choice.name}" }),
   close: () => client.close(), // called by app.close()
 };
 `,
@@ -92,14 +92,14 @@ const storage = {
       `import postgres from "postgres";`,
     ],
     code: (choice) =>
-      `const sql = postgres(${variable(choice, "DATABASE_URL")} ?? "postgres://postgres@127.0.0.1:5432/postgres", {
+      `const sql = postgres(${variable(choice, "DATABASE_URL")} || "postgres://postgres@127.0.0.1:5432/postgres", {
   connect_timeout: 4,
   connection: { statement_timeout: 4000 },
 });
 // The table is created at the first use.
 const storage = {
-  ...postgresStorage(sql, { table: ${variable(choice, "DATABASE_TABLE")} ?? "onappupdate" }),
-  close: () => sql.end(), // called by app.close()
+  ...postgresStorage(sql, { table: ${variable(choice, "DATABASE_TABLE")} || "onappupdate" }),
+  close: () => sql.end({ timeout: 5 }), // called by app.close(); without a timeout, it waits for a server that is down
 };
 `,
   },

@@ -26,8 +26,8 @@ const operator = sha256 ? operatorApi({ app, tokens: [{ name: "operator", role: 
 // GET /healthz: the process is alive. GET /readyz: the app takes events. For load balancers and containers.
 const probes = health(app${framework === "none" ? ", { next: app.fetch }" : ""});
 
-const port = Number(${env("PORT")} ?? 8000);
-const hostname = ${env("HOST")} ?? "127.0.0.1"; // "0.0.0.0" in a container
+const port = Number(${env("PORT")} || 8000);
+const hostname = ${env("HOST")} || "127.0.0.1"; // "0.0.0.0" in a container
 
 ${source.code}`;
 }
@@ -124,7 +124,10 @@ site.all(["/healthz", "/readyz"], toNodeHandler(probes));
 if (operator) site.all("/api/v1/{*path}", toNodeHandler(operator));
 site.get("/", (_request, response) => void response.send("The pages of the app"));
 
-const server = site.listen(port, hostname, () => console.log(\`listening on http://\${hostname}:\${port}\`));
+const server = site.listen(port, hostname, (error) => {
+  if (error) throw error; // such as a port that another program has
+  console.log(\`listening on http://\${hostname}:\${port}\`);
+});
 ${NODE_SHUTDOWN("server.close()")}`,
   },
   fastify: {

@@ -21,14 +21,12 @@ export function permissionsOf({ storage }: Choice): string[] {
   return ["--allow-net", "--allow-env", ...(keepsFiles ? ["--allow-read=.", "--allow-write=."] : [])];
 }
 
-const DEV_URL = `http://127.0.0.1:8000${EVENTS_PATH}`;
-
 /**
- * Returns the arguments of the stand-in. It keeps its portals over restarts if the storage of the app does: made up again, its
- * first portal would have the domain of the one that the app knows.
+ * Returns the arguments of the stand-in for an app on a port. It keeps its portals over restarts if the storage of the app
+ * does: made up again, its first portal would have the domain of the one that the app knows.
  */
-function standInOf({ storage }: Choice): string {
-  return `dev ${DEV_URL}${storage === "memory" ? "" : " --file portals.json"}`;
+export function standInOf({ storage }: Choice, port = "8000"): string {
+  return `dev http://127.0.0.1:${port}${EVENTS_PATH}${storage === "memory" ? "" : " --file portals.json"}`;
 }
 
 /** Returns `deno.json`. */

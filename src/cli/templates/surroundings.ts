@@ -1,6 +1,6 @@
 /** Files around the code of a new project: environment, container, what git ignores, README. */
 import { type Choice, EVENTS_PATH } from "./choice.ts";
-import { packagesOf, permissionsOf } from "./manifest.ts";
+import { packagesOf, permissionsOf, standInOf } from "./manifest.ts";
 import { DENO_VERSION, NODE_VERSION } from "./versions.ts";
 
 /** Variables of each storage: what they are, and a value for development. */
@@ -64,7 +64,7 @@ export function dockerIgnoreFile(): string {
 
 /** Returns a program that fails unless the app answers: the images have no curl. It has no double quotes. */
 function healthProgram(port: string, exit: string): string {
-  return `fetch('http://127.0.0.1:' + (${port} ?? 8000) + '/healthz').then((r) => ${exit}(r.ok ? 0 : 1), () => ${exit}(1))`;
+  return `fetch('http://127.0.0.1:' + (${port} || 8000) + '/healthz').then((r) => ${exit}(r.ok ? 0 : 1), () => ${exit}(1))`;
 }
 
 function healthCheck(command: string): string[] {
@@ -167,7 +167,7 @@ it makes, here and on the page http://127.0.0.1:4024.${
   }
 
 If port 8000 is taken, set \`PORT\` in \`.env\`, and start the stand-in with
-\`${task("bitrix24")}${isDeno ? "" : " --"} --events http://127.0.0.1:PORT${EVENTS_PATH}\`.
+\`${cli} ${standInOf(choice, "PORT")}\`.
 
 ## Test it
 

@@ -35,5 +35,19 @@ const unreachable: Readonly<Record<string, () => Promise<unknown>>> = {
   "set-up": async () => {},
 };
 await unreachable[what ?? ""]?.();
+const inner = memoryStorage();
+const shared = (parts: object) =>
+  createApp({ storage: { ...inner, capabilities: { ...inner.capabilities, scope: "host" }, ...parts } }).use(trustAll);
+const never = (): Promise<never> => new Promise(() => {});
 const client = redis().on("error", () => {});
-export default what === "set-up" ? createApp({ storage: redisStorage(client, { prefix: "none" }) }).use(trustAll) : app;
+const apps: Readonly<Record<string, () => unknown>> = {
+  "set-up": () => createApp({ storage: redisStorage(client, { prefix: "none" }) }).use(trustAll),
+  "never closes": () => shared({ close: never }),
+  "never answers": () =>
+    shared({
+      list: async function* (): AsyncGenerator<never> {
+        yield await never();
+      },
+    }),
+};
+export default apps[what ?? ""]?.() ?? app;

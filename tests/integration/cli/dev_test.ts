@@ -222,7 +222,10 @@ describe("onappupdate dev", () => {
     [["--page", "http://10.0.0.1/"], /cannot send events to "http:\/\/10\.0\.0\.1\/"/],
     [["--file", other], /is not a file that onappupdate dev has written/],
     [["--answers", join(folder, "none.json")], /cannot read .*none\.json/],
+    [["--answers", new URL(import.meta.url).pathname], /cannot use .*dev_test\.ts, which is not JSON: /],
+    [["--answers", other], /cannot use .*other\.json, wanted a JSON object/],
     [["--port", "x"], /a whole number, 0 to 65535/],
+    [["--port", "0", "--host", "none.invalid"], /cannot listen on none\.invalid:0: .*; name another one with --host/],
   ];
   for (const [args, error] of mistakes) {
     test(`exits with 2 for ${args.map((arg) => arg.replace(folder, "…")).join(" ")}`, async () => {

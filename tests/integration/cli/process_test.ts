@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { createHash } from "node:crypto";
-import { mkdtempSync, rmSync } from "node:fs";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import process from "node:process";
@@ -124,6 +124,23 @@ describe("the command onappupdate", () => {
     const { code, err } = await shell("onappupdate status --app ./none.ts");
     assert.equal(code, 2);
     assert.match(err, /^error: cannot load \.\/none\.ts: /m);
+    // Deno colors the place of the import.
+    const outer = join(folder, "outer.ts");
+    writeFileSync(outer, 'import "./none.ts";\n');
+    const inner = await shell(`onappupdate status --app ${outer}`);
+    assert.equal(inner.code, 2);
+    assert.match(inner.err, /^error: cannot load .*none\.ts/m);
+    assert.doesNotMatch(inner.err, /\\u001b/);
+  });
+
+  test("a storage that never answers or closes does not end the command without a word", async () => {
+    const command = "onappupdate status --app tests/integration/cli/bad_app_child.ts";
+    const closing = await shell(command, { TEST_MISTAKE: "never closes" });
+    assert.equal(closing.code, 0, closing.err);
+    assert.match(closing.out, /No portal is known yet/);
+    const silent = await shell(command, { TEST_MISTAKE: "never answers" });
+    assert.deepEqual([silent.code, silent.out], [3, ""]);
+    assert.match(silent.err, /the command has not ended: what it waits for, .*, never answers/);
   });
 
   test("a module that waits for a storage that is down exits with 3 and says what to do", async () => {

@@ -412,6 +412,18 @@ describe("admin.rollback()", () => {
     assert.notEqual(keys[0], keys[1]);
   });
 
+  it("rejects if the app was removed, and records a refusal", async () => {
+    const made = rig();
+    made.app.upgrade("3", ({ step }) => step("a", () => {}, { undo: () => assert.fail("it was undone") }));
+    await updated(made);
+    await made.send(made.portal.uninstall());
+    await assert.rejects(made.app.admin.rollback(MEMBER_ID, OPERATOR), {
+      code: "nothing_to_roll_back",
+      message: `cannot roll back portal ${MEMBER_ID}: the app was removed from it`,
+    });
+    assert.equal((await made.app.admin.audit()).items[0]?.outcome, "refused");
+  });
+
   it("rejects if there is nothing to roll back", async () => {
     const made = rig();
     await made.send(made.portal.install(2));

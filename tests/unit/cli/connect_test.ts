@@ -25,6 +25,13 @@ describe("the connection of operating commands", () => {
     assert.equal((await status(["--app", "app.ts"], { ...app.local, env })).code, 0);
   });
 
+  test("an empty variable of the environment is one that is not set", async () => {
+    const { code, err } = await status([], { ...app.local, env: { ONAPPUPDATE_APP: "app.ts", ONAPPUPDATE_URL: "" } });
+    assert.equal(code, 0, err);
+    const none = await status([], { ...app.local, env: { ONAPPUPDATE_APP: "", ONAPPUPDATE_URL: "" } });
+    assert.match(none.err, /wanted --app FILE or --url URL/);
+  });
+
   test("--token-file has the token, and a path may follow the host", async () => {
     const files = { "token.txt": `${TOKEN}\n` };
     const urls: string[] = [];
@@ -69,7 +76,7 @@ describe("the connection of operating commands", () => {
     ],
     "another server": [
       3,
-      /answers 404, and is no operator API/,
+      /answers 404, and is no operator API: is the address right, and does the app serve the API\?/,
       () => Promise.resolve(new Response("<h1>", { status: 404 })),
     ],
     "another server that says 200": [3, /is no operator API/, () => Promise.resolve(new Response("<h1>"))],
@@ -102,6 +109,17 @@ describe("the connection of operating commands", () => {
     "no app": [[], {}, /wanted --app FILE or --url URL/],
     "two apps": [["--app", "a.ts", ...URL_OPTION], {}, /--app and --url, wanted one/],
     "two apps in the environment": [[], { env: { ONAPPUPDATE_APP: "a", ONAPPUPDATE_URL: "b" } }, /wanted one of them/],
+    "an address without a scheme": [
+      ["--url", "ops.example"],
+      {},
+      /--url: saw "ops\.example", wanted an address such as https:\/\/ops\.example\n/,
+    ],
+    "an address without a scheme in the environment": [
+      [],
+      { env: { ONAPPUPDATE_URL: "ops.example" } },
+      /error: ONAPPUPDATE_URL: saw "ops\.example", wanted/,
+    ],
+    "an empty name of a file": [["--app", ""], {}, /--app: saw nothing, wanted a file/],
     "no token": [URL_OPTION, {}, /wanted a token for --url/],
     "an empty token file": [[...URL_OPTION, "--token-file", "t"], { files: { t: "\n" } }, /wanted a token/],
     "a file without a token": [[...URL_OPTION, "--token-file", "t"], { files: { t: "a b\nc" } }, /t has no token/],

@@ -36,6 +36,14 @@ describe("onappupdate decode", () => {
     assert.match(wrong.err, /auth: saw a string of 2 characters, wanted an object/m);
   });
 
+  test("prints an event whose VERSION is not a version", async () => {
+    const auth =
+      "auth[member_id]=a223c6b3710f85df22e9377d6c4f7553&auth[domain]=a.bitrix24.de&auth[application_token]=t";
+    const { code, out } = await decode(`event=ONAPPUPDATE&ts=1&${auth}&data[VERSION]=spring&data[LANGUAGE_ID]=de`);
+    assert.equal(code, 0);
+    assert.match(out, /"name": "ONAPPUPDATE"[^]*^VERSION spring is no version, unless the option versions/m);
+  });
+
   test("prints nothing that a terminal obeys", async () => {
     const auth = "auth[member_id]=a223c6b3710f85df22e9377d6c4f7553&auth[domain]=a.bitrix24.de";
     const { code, out } = await decode(`event=ONIMBOTMESSAGEADD&ts=1&${auth}&data[TEXT]=%C2%9B31m%E2%80%AE%1B[2J`);

@@ -25,6 +25,7 @@ describe("onappupdate new", () => {
     }
     const { name, type } = JSON.parse(readFileSync(join(dir, "package.json"), "utf8"));
     assert.deepEqual([name, type], ["my-rating", "module"]);
+    assert.ok(err.includes(`  cd "${dir}"\n`), err);
     assert.match(err, /npm install\n +npm run dev\n +npm run bitrix24\n\nRedis has to run before: see README\.md/);
   });
 
@@ -62,7 +63,8 @@ describe("onappupdate new", () => {
     [["x", "--storage", "mysql"], /Allowed choices are kv, redis, postgres, file, memory/],
     [["x", "--runtime", "bun"], /Allowed choices are deno, node/],
     [["x", "--framwork", "hono"], /unknown option '--framwork'/],
-    [["..."], /wanted a folder whose name has letters/],
+    [["..."], /wanted a folder whose name has Latin letters or digits/],
+    [["рейтинг"], /wanted a folder whose name has Latin letters or digits/],
     [[], /missing required argument 'dir'/],
     [["x", "y"], /too many arguments/],
   ];
@@ -78,6 +80,20 @@ describe("onappupdate new", () => {
 });
 
 describe("projectFiles()", () => {
+  it("fails with express if it cannot listen, instead of saying that it does", () => {
+    const main = projectFiles({ name: "rating", runtime: "node", storage: "file", framework: "express" }).get(
+      "main.ts",
+    )!;
+    assert.match(main, /site\.listen\(port, hostname, \(error\) => \{\n {2}if \(error\) throw error;/);
+  });
+
+  it("closes PostgreSQL with a timeout: without one, a process whose server is down never ends", () => {
+    const app = projectFiles({ name: "rating", runtime: "deno", storage: "postgres", framework: "none" }).get(
+      "app.ts",
+    )!;
+    assert.match(app, /close: \(\) => sql\.end\(\{ timeout: 5 \}\),/);
+  });
+
   it("has 30 combinations", () => assert.equal(combinations().length, 30));
 
   for (const combination of combinations()) {
@@ -107,6 +123,23 @@ describe("projectFiles()", () => {
       assert.equal(/ --file portals\.json$/.test((tasks ?? scripts).bitrix24), storage !== "memory");
       assert.equal(files.get("README.md")!.includes("`portals.json`"), storage !== "memory");
       assert.match(files.get(".gitignore")!, /^portals\.json$/m);
+    });
+
+    it(`has a README that moves both addresses of the stand-in to another port: ${runtime}, ${storage}, ${framework}`, () => {
+      const readme = projectFiles({ name: "rating", ...combination }).get("README.md")!;
+      assert.match(
+        readme,
+        /stand-in with\n`.* dev http:\/\/127\.0\.0\.1:PORT\/b24\/events( --file portals\.json)?`\.\n/,
+      );
+      assert.ok(!readme.includes("--events"));
+    });
+
+    it(`takes an empty variable for one that is not set: ${runtime}, ${storage}, ${framework}`, () => {
+      for (const [name, text] of projectFiles({ name: "rating", ...combination })) {
+        // An empty HOST is all addresses, an empty PORT is any port.
+        assert.doesNotMatch(text, /(process\.env\.\w+|Deno\.env\.get\(["']\w+["']\)) \?\?/, name);
+        assert.doesNotMatch(text, /\(Deno\.env\.get\("\w+"\)\)/, name);
+      }
     });
 
     it(`reads only variables that .env.example lists: ${runtime}, ${storage}, ${framework}`, () => {

@@ -226,12 +226,13 @@ describe("operating commands", () => {
       (await local(`plan ${parked.domain}`)).out,
       /^1\.0\.0 → 3\.0\.0\n {2}1\. prices {2}\(3\)\n {2}done: 2\n$/,
     );
+    assert.match((await local(`plan ${uninstalled.memberId}`)).out, /^No upgrade would run: the app is removed/);
     assert.match((await local("plan --from 1 --to 3")).out, /1\. 2\n {2}2\. prices/);
     assert.match((await local("plan --from 3 --to 1")).out, /downgrade runs no upgrade/);
     assert.equal((await local("plan --from 1")).code, 2);
     const { code, err } = await local("plan --from 1 --to next");
     assert.equal(code, 2);
-    assert.match(err, /"next" is no(t a)? version|wanted a version/);
+    assert.match(err, /'--to <version>' argument 'next' is invalid\. Wanted a version such as 3/);
   });
 
   test("rehearse exits with 1 if an upgrade was not rehearsed to its end", async () => {
@@ -239,7 +240,8 @@ describe("operating commands", () => {
     assert.equal(code, 1);
     assert.match(out, /^Rehearsal of portal b{32} from 1\.0\.0 to 3\.0\.0: not complete$[^]*^- prices: not rehearsed/m);
     assert.equal((await local(`rehearse ${current.memberId}`)).code, 0);
-    assert.equal((await local(`rehearse ${current.memberId} --to next`)).code, 2);
+    const { err } = await local(`rehearse ${current.memberId} --to next`);
+    assert.match(err, /'--to <version>' argument 'next' is invalid/);
   });
 
   test("check exits with 1 for a problem", async () => {
@@ -255,7 +257,7 @@ describe("operating commands", () => {
 
   test("check and rehearse are recorded, with the reason and the outcome", async () => {
     await local(`check ${current.memberId} --reason ticket-17 --by grace`);
-    await remote(`rehearse ${current.memberId} --to next`);
+    await remote(`rehearse ${current.memberId} --to 1`);
     const { items } = await json<{ items: readonly AuditEntry[] }>("audit");
     const [check, rehearsal] = ["grace", "ada"].map((name) => items.find(({ by }) => by === name));
     assert.deepEqual([check!.action, check!.by, check!.reason, check!.outcome, check!.memberId], [
@@ -264,7 +266,7 @@ describe("operating commands", () => {
     assert.deepEqual([rehearsal!.action, rehearsal!.by, rehearsal!.reason, rehearsal!.outcome], [
       ...["rehearse", "ada", "onappupdate rehearse", "refused"],
     ]);
-    assert.deepEqual(rehearsal!.details, { target: "next" });
+    assert.deepEqual(rehearsal!.details, { target: "1" });
   });
 
   test("doctor says what to do about each problem, and asks Bitrix24 about a portal", async () => {
@@ -312,6 +314,17 @@ describe("operating commands", () => {
     assert.match(err, /down/);
   });
 
+  test("doctor of a portal that Bitrix24 does not answer about shows what it found of the app", async () => {
+    const fetch: Terminal["fetch"] = (url, init) =>
+      new URL(url).pathname.endsWith("/check")
+        ? Promise.resolve(Response.json({ error: { code: "unreachable", message: "host down" } }, { status: 502 }))
+        : app.remote.fetch!(url, init);
+    const { code, out, err } = await remote(`doctor ${parked.memberId}`, { fetch });
+    assert.equal(code, 3);
+    assert.match(out, /^problem +portals: 2 portals are parked$/m);
+    assert.match(err, /host down/);
+  });
+
   test("doctor notices that nobody ticks", async () => {
     const { out } = await remote("doctor", { now: () => 1_700_000_000_000 + 2 * 3_600_000 });
     assert.match(
@@ -335,6 +348,8 @@ describe("operating commands", () => {
       "retry X --expect 1 --yes --reason x": /--expect is for filters/,
       "skip X --yes --reason x": /wanted --upgrade ID/,
       "set-target X --yes --reason x": /wanted --to VERSION/,
+      "set-target X --to next --yes --reason x": /'--to <version>' argument 'next' is invalid/,
+      "set-initial-version X --to next --yes --reason x": /'--to <version>' argument 'next' is invalid/,
       "pause --reason x": /needs --yes/,
       "outbox retry --yes --reason x": /wanted --plugin/,
       "outbox --channel telegram": /--id and --channel are for retry/,
@@ -382,6 +397,38 @@ describe("operating commands", () => {
     const ask = (): Promise<string> => Promise.resolve("n");
     const { err } = await local(`retry ${current.memberId} --reason x`, { isTerminal: true, ask });
     assert.match(err, /^Retry \(erased\) \(/);
+  });
+
+  test("retry says that no upgrade of a portal is due", async () => {
+    const app = await cliApp();
+    const retry = (portal: string, ...args: string[]): Promise<Outcome> =>
+      cli(["retry", portal, "--yes", "--reason", "x", "--app", "app.ts", ...args], app.local);
+    const { code, out } = await retry(current.domain);
+    assert.equal(code, 0);
+    assert.match(out, /^Done: retry .*\. It is current on 3\.0\.0: no upgrade is due, and only events that failed/);
+    assert.match((await retry(uninstalled.memberId)).out, /\. The app is removed from it: no upgrade is due/);
+    assert.match((await retry(parked.domain)).out, /^Done: retry parked\.bitrix24\.de\.\n/);
+    await app.close();
+  });
+
+  test("resume says that nothing was paused", async () => {
+    const app = await cliApp();
+    const run = (command: string): Promise<Outcome> =>
+      cli([command, "--yes", "--reason", "x", "--app", "app.ts"], app.local);
+    assert.match((await run("resume")).out, /^There was no pause\. A paused rollout goes on with: /);
+    await run("pause");
+    assert.match((await run("resume")).out, /^Resumed\. /);
+    await app.close();
+  });
+
+  test("outbox retry says that no dead letter matches", async () => {
+    const app = await cliApp();
+    const { code, out } = await cli(
+      ["outbox", "retry", "--plugin", "none", "--yes", "--reason", "x", "--app", "app.ts"],
+      app.local,
+    );
+    assert.deepEqual([code, out], [0, "No dead letters match: nothing was done. onappupdate outbox lists them.\n"]);
+    await app.close();
   });
 
   test("a terminal obeys nothing in the outcome of an action", async () => {
@@ -469,6 +516,21 @@ describe("commands that act", () => {
     assert.match((await run(`rollback ${parked.memberId}`)).out, /no undo: upgrade prices, step "prices"/);
   });
 
+  test("rollback says that the portal is parked, the timeline has it, and there is no second one", async () => {
+    const app = await cliApp();
+    const run = (...args: string[]): Promise<Outcome> => cli([...args, "--app", "app.ts"], app.local);
+    const { out } = await run("rollback", current.domain, "--yes", "--reason", "x");
+    assert.match(
+      out,
+      /^Done: roll back current\.bitrix24\.de\. It is parked: onappupdate retry begins .*\.\n {2}no undo: /,
+    );
+    assert.doesNotMatch(out, /next tick/);
+    assert.match((await run("portal", current.domain)).out, /Z {2}run +1\.0\.0 → 3\.0\.0 rolled back$/m);
+    const again = await run("rollback", current.domain, "--yes", "--reason", "x");
+    assert.match(again.err, /cannot roll back portal a{32}: its last run is rolled back already/);
+    await app.close();
+  });
+
   test("an action on many becomes a batch operation", async () => {
     for (const how of ["local", "remote"] as const) {
       const { code, out, audit } = await run("retry --status parked --upgrade prices --expect 2", how);
@@ -480,10 +542,16 @@ describe("commands that act", () => {
     assert.deepEqual(audit.at(-1)?.details?.["match"], { status: "parked" });
   });
 
+  test("rollback of a portal that the app was removed from is refused", async () => {
+    const { code, err, audit: [entry] } = await run(`rollback ${uninstalled.memberId}`);
+    assert.deepEqual([code, entry?.outcome], [1, "refused"]);
+    assert.equal(err, `error: cannot roll back portal ${uninstalled.memberId}: the app was removed from it\n`);
+  });
+
   test("a refusal of the app exits with 1", async () => {
     const { code, err, audit: [entry] } = await run(`skip ${current.memberId} --upgrade prices`);
     assert.deepEqual([code, entry?.outcome], [1, "refused"]);
-    assert.match(err, /^error: .*prices/);
+    assert.match(err, /^error: .*prices.* is not due\nonappupdate upgrades has the ids/);
   });
 
   test("a version that is none exits with 2", async () => {
@@ -492,7 +560,7 @@ describe("commands that act", () => {
     ) {
       const { code, err, audit } = await run(args);
       assert.deepEqual([code, audit.filter(({ outcome }) => outcome === "done")], [2, []], err);
-      assert.match(err, /wanted a version such as/);
+      assert.match(err, /Wanted a version such as/);
     }
   });
 

@@ -76,6 +76,10 @@ describe("onappupdate rollout", () => {
       /^ +3 {2}upgrade 2\.0\.0: price list is \\u001b\[31mempty\n +--error [0-9a-f]{16}, such as [0-9a-f]{32}$/m,
     );
     assert.ok(!out.includes("\u001b"));
+    // What has just been reached may not be counted yet.
+    assert.doesNotMatch(out, /None has reached/);
+    const later = await run("rollout status", APP, { now: () => NOW + 60_000 });
+    assert.match(later.out, /^None has reached the version in the last ten minutes\.$/m);
     const screen = await run("rollout status", APP, { isTerminal: true });
     assert.ok(screen.out.split("\n").every((line) => stripVTControlCharacters(line).length <= 80), screen.out);
     assert.match((await run("rollout status --fail-on failures")).err, /failed: failures/);
@@ -115,6 +119,8 @@ describe("onappupdate rollout", () => {
     assert.equal((await rollout.status())?.options.window, undefined);
     assert.equal((await run("rollout abort", ACT)).code, 0);
     assert.equal((await rollout.status("2.0.0"))?.state, "aborted");
+    const none = await run("rollout status");
+    assert.match(none.err, /there is no rollout that is not aborted: .*; to see an aborted one, name its version/);
     const over = await run("rollout promote 2", ACT);
     assert.deepEqual([over.code, over.out], [1, ""]);
     const entries = (await app.admin.audit()).items.map(({ action, by, outcome }) => `${action} ${by} ${outcome}`);

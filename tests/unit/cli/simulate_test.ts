@@ -175,7 +175,14 @@ describe("onappupdate simulate", () => {
     "an opening without a page": [["open"], /wanted --page URL/],
     "an opening at an event handler": [["open", "--url", URL_OF_APP], /use --page/],
     "an event at a page": [["update", "--page", URL_OF_APP], /use --url/],
-    "an address that is none": [["update", "--url", "localhost"], /--url: saw "localhost", wanted an address/],
+    "an address that is none": [
+      ["update", "--url", "localhost"],
+      /--url: saw "localhost", wanted an address such as .*events/,
+    ],
+    "a page that is none": [
+      ["open", "--page", "localhost"],
+      /--page: saw "localhost", wanted an address such as .*app\n/,
+    ],
     "an address with a password": [["update", "--url", "http://a:b@localhost/"], /a user or a password/],
     "a version of what has none": [["uninstall", "--to", "3"], /it has no version/],
     "a version before anything but an update": [["install", "--from", "3"], /only update/],

@@ -126,6 +126,20 @@ describe("onappupdate status --watch", () => {
     assert.deepEqual([code, err], [1, "failed: 1 parked\n"]);
   });
 
+  test("Ctrl+C ends it while the app does not answer", async () => {
+    const interruption = new AbortController();
+    const { code, err } = await watch(
+      [],
+      () => {
+        setTimeout(() => interruption.abort(), 0);
+        return new Promise(() => {});
+      },
+      1,
+      { interrupted: () => interruption.signal },
+    );
+    assert.deepEqual([code, err], [0, ""]);
+  });
+
   test("an outage is waited for, but not at the first question", async () => {
     const later = await watch([], rollout({ isDownAt: 1 }), 3);
     assert.equal(later.code, 0);

@@ -443,8 +443,11 @@ describe("registrations() in an app", () => {
 describe("registrations() refuses", () => {
   const handler = `${URL_}/x`;
   const cases: Readonly<Record<string, readonly [declaration: unknown, message: RegExp]>> = {
-    "an unknown kind": [{ robot: [] }, /robot/],
-    "an unknown field": [{ triggers: [{ code: "a", name: "A", colour: "red" }] }, /triggers\.0.*colour/],
+    "an unknown kind": [{ robot: [] }, /declaration: unknown "robot", wanted events, placements, robots, activities, /],
+    "an unknown field": [
+      { triggers: [{ code: "a", name: "A", colour: "red" }] },
+      /triggers\.0: unknown "colour", wanted code, name$/,
+    ],
     "a handler without https": [
       { placements: [{ placement: "LEFT_MENU", handler: "http://app.example.com/" }] },
       /placements\.0\.handler: .*https/,
