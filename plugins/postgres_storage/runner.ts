@@ -73,12 +73,17 @@ export function createRunner(send: Query, createTable: string, timeoutMs: number
             if (!("kind" in result)) return result;
             const { kind, error } = result;
             [call.status, call.cause] = [error.message, error];
-            if (kind === "unknown") throw new UnknownOutcomeError(error.message, { cause: error });
             if (kind === "refused" || (kind === "no table" && hasCreatedTable)) throw error;
             if (kind === "no table") {
               hasCreatedTable = true;
-              await repeated(query, createTable, []);
-            } else await retryDelay();
+              await repeated(query, createTable, []).catch((cause: Error) => {
+                throw new Error(`${error.message}, and it cannot be created: ${cause.message}`, { cause });
+              });
+              continue;
+            }
+            // A client that fails at once would otherwise be called again and again, and timers would not run.
+            await retryDelay();
+            if (kind === "unknown") throw new UnknownOutcomeError(error.message, { cause: error });
           }
           throw new Error("the call has ended");
         }

@@ -225,7 +225,8 @@ describe("postgresStorage(), if there is no table,", () => {
     });
     await assert.rejects(asApp.get(KEY), {
       name: "StorageError",
-      message: 'cannot get ["portal","a223"] from PostgreSQL: permission denied for schema public',
+      message: 'cannot get ["portal","a223"] from PostgreSQL: relation "onappupdate" does not exist, ' +
+        "and it cannot be created: permission denied for schema public",
     });
     await storage.put(KEY, 1);
     await database.exec("GRANT SELECT, INSERT, UPDATE, DELETE ON onappupdate TO app");
