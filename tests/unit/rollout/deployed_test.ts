@@ -145,6 +145,45 @@ describe("a rollout of a deployed version", () => {
     await fixed.app.close();
   });
 
+  it("leaves the rollout of a lower version alone after abort, while code of the aborted one is still running", async () => {
+    const storage = await installed();
+    const rollout = { stages: [{ portals: 5 }, { percent: 100 }] };
+    const bad = codeAt("2.0.0", { storage, rollout });
+    await tickOut(bad.app);
+    await bad.app.admin.rollout.abort("2.0.0", OPERATOR);
+    const fixed = codeAt("1.9.1", { storage, rollout });
+    await tickOut(fixed.app);
+    const other = codeAt("2.0.0", { storage, rollout });
+    await tickOut(other.app);
+    assert.equal((await fixed.app.admin.rollout.status("1.9.1"))?.state, "running");
+    await fixed.app.admin.rollout.promote("1.9.1", OPERATOR);
+    await tickOut(fixed.app);
+    assert.deepEqual(await versionsOf(storage, IDS), { "1.9.1": 95, "2.0.0": 5 });
+    for (const { app } of [bad, fixed, other]) await app.close();
+  });
+
+  it("lets a lower version take effect after abort, if an earlier rollout was above it, too", async () => {
+    const storage = await installed();
+    const rollout = { stages: [{ portals: 5 }, { percent: 100 }] };
+    const first = codeAt("2.0.0", { storage, rollout });
+    await tickOut(first.app);
+    const second = codeAt("2.1.0", { storage, rollout });
+    await tickOut(second.app);
+    assert.equal((await second.app.admin.rollout.status("2.0.0"))?.state, "superseded");
+    await second.app.admin.rollout.abort("2.1.0", OPERATOR);
+    const again = codeAt("2.0.0", { storage, rollout });
+    const { blocked } = (await again.app.portal(inOrderOf("2.1.0", IDS).at(-1)!))!;
+    assert.equal(blocked?.message, "the rollout of 2.0.0 was superseded by that of a higher version");
+    await again.app.close();
+    const fixed = codeAt("1.9.1", { storage, rollout: { stages: [{ percent: 100 }] } });
+    await tickOut(fixed.app);
+    const other = codeAt("2.0.0", { storage, rollout });
+    await tickOut(other.app);
+    assert.equal((await fixed.app.admin.rollout.status("1.9.1"))?.state, "finished");
+    assert.equal((await versionsOf(storage, IDS))["1.0.0"], undefined);
+    for (const { app } of [first, second, fixed, other]) await app.close();
+  });
+
   it("does not retry what failed while it is paused", async () => {
     const storage = await installed();
     const { clock, later } = movableClock();
