@@ -70,7 +70,8 @@ export function createRunner(send: Query, createTable: string, timeoutMs: number
               continue;
             }
             const result = await attempt(text, values);
-            if (!("kind" in result)) return result;
+            if (Array.isArray(result)) return result;
+            if (!isFailure(result)) throw new Error("saw no rows, wanted a client whose query() resolves to { rows }");
             const { kind, error } = result;
             [call.status, call.cause] = [error.message, error];
             if (kind === "refused" || (kind === "no table" && hasCreatedTable)) throw error;
@@ -96,6 +97,10 @@ export function createRunner(send: Query, createTable: string, timeoutMs: number
       }
     }
   };
+}
+
+function isFailure(result: unknown): result is Failure {
+  return typeof result === "object" && result !== null && "kind" in result;
 }
 
 /** Executes a statement that may be executed several times. Repeats it until there is a reply. */

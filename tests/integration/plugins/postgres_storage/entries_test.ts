@@ -279,4 +279,15 @@ describe("postgresStorage() rejects with a StorageError", () => {
       message: /wanted a client that returns/,
     });
   });
+
+  it("of a client that resolves to the rows themselves, as the one of Neon does", async () => {
+    const client = { query: () => Promise.resolve([{ value: "1", version: "x", expiry: null }]) };
+    const storage = postgresStorage(client as unknown as PostgresQueryClient);
+    for (const call of Object.values(METHODS)) {
+      await assert.rejects(call(storage), {
+        name: "StorageError",
+        message: /PostgreSQL: saw no rows, wanted a client whose query\(\) resolves to \{ rows \}$/,
+      });
+    }
+  });
 });
