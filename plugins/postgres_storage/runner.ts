@@ -63,6 +63,7 @@ export function createRunner(send: Query, createTable: string, timeoutMs: number
     try {
       return await callServer(operation.describe, operation.signal, (call) => {
         let hasCreatedTable = false;
+        let unknownCount = 0;
         async function query(text: string, values: (string | null)[]): Promise<readonly Row[]> {
           while (!call.isSettled) {
             if (abandoned >= MAX_ABANDONED) {
@@ -82,8 +83,8 @@ export function createRunner(send: Query, createTable: string, timeoutMs: number
               });
               continue;
             }
-            // A client that fails at once would otherwise be called again and again, and timers would not run.
-            await retryDelay();
+            // A client that always fails at once must not be called without a pause: timers would not run.
+            if (kind !== "unknown" || ++unknownCount % 2 === 0) await retryDelay();
             if (kind === "unknown") throw new UnknownOutcomeError(error.message, { cause: error });
           }
           throw new Error("the call has ended");
