@@ -5,6 +5,7 @@ import { indexKey, portalKey } from "../../../src/portal/keys.ts";
 import { OPERATOR } from "../../support/operator.ts";
 import { movableClock } from "../../support/app.ts";
 import { describe, it } from "../../support/test.ts";
+import { until } from "../../support/until.ts";
 
 const DAY = 24 * 60 * 60 * 1000;
 const IDS = memberIds(100);
@@ -143,6 +144,32 @@ describe("a rollout of a deployed version", () => {
     assert.deepEqual(await versionsOf(storage, IDS.filter((id) => id !== left)), { "1.9.1": 99 });
     assert.deepEqual((await storage.get(portalKey(left)))?.value, newer);
     await fixed.app.close();
+  });
+
+  it("leaves no portal behind that another process takes, which has not seen yet that it is no longer held", async () => {
+    const storage = await installed();
+    const rollout = { hold: IDS.slice(0, 20) };
+    const other = codeAt("2.0.0", { storage, rollout });
+    let isReleased = false;
+    const upgrade = async (): Promise<void> => {
+      if (!isReleased) return;
+      isReleased = false;
+      await other.app.tick();
+    };
+    const { app } = codeAt("2.0.0", { storage, rollout, upgrade, concurrency: 1 });
+    await tickOut(app);
+    // It relies on what it reads now for a second.
+    await other.app.tick();
+    await app.admin.rollout.set("2.0.0", { hold: [] }, OPERATOR);
+    isReleased = true;
+    await until("the rollout is finished", async () => {
+      await app.tick({ limit: 10_000 });
+      return (await app.admin.rollout.status())?.state === "finished";
+    });
+    assert.equal(isReleased, false);
+    assert.deepEqual(await versionsOf(storage, IDS), { "2.0.0": 100 });
+    await app.close();
+    await other.app.close();
   });
 
   it("leaves the rollout of a lower version alone after abort, while code of the aborted one is still running", async () => {
