@@ -5,7 +5,8 @@
  * - **node-redis**: `npm install redis`, then
  *   `await createClient({ url: "redis://…" }).on("error", (error) => console.error(error.message)).connect()`. Without the
  *   listener for `error`, a lost connection ends the process. For a cluster, use
- *   `createCluster({ rootNodes: [{ url: "redis://…" }] })` in the same way.
+ *   `createCluster({ rootNodes: [{ url: "redis://…" }] })` in the same way. A pool is refused: one client sends all commands
+ *   of a storage at once.
  * - **ioredis**: `npm install ioredis`, then `new Redis("redis://…")` or `new Cluster([{ host: "…" }])`.
  *
  * Set the client's `socketTimeout` a few seconds above `timeoutMs`, so that it detects a host that vanished silently. In
@@ -39,8 +40,9 @@
  * masters run scripts, and a replica may be behind. A listing is one request for each 64 entries. The first write of a
  * storage takes a second request, to learn the server's time. Entries expire by the server's clock.
  *
- * **Outages**. The storage repeats an interrupted request until `timeoutMs` is over; ioredis and Sentinel clients repeat
- * some on their own. A repeated write is done once, and a lost reply is never reported as a failed condition:
+ * **Outages**. The storage repeats an interrupted request, and one that a starting server or a replica (`READONLY`) refuses,
+ * until `timeoutMs` is over; ioredis and Sentinel clients repeat some on their own. A repeated write is done once, and a lost
+ * reply is never reported as a failed condition:
  *
  * - A write that requires a version is recognized by the version that it stored. If another process has replaced that in
  *   the meantime, the call rejects with `StorageError`, because the outcome is unknown.

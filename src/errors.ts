@@ -151,12 +151,15 @@ export class StorageError extends OnAppUpdateError {
 
 /** A stored entry was written by a newer version of this package. Nothing was changed. */
 export class FormatError extends OnAppUpdateError {
-  /** `what` names the entry, such as `portal a223…`; `found` is its format, and `wanted` the one that this code reads. */
+  /**
+   * `what` names the entry, such as `portal a223…`; `found` is its format, and `wanted` the one that this code reads. An entry
+   * without a format is probably encrypted.
+   */
   constructor(what: string, found: unknown, wanted: number) {
-    super(
-      "format",
-      `${what} has format ${String(found)}, wanted ${wanted}; deploy the version of @b24/onappupdate that wrote it`,
-    );
+    const problem = found === undefined
+      ? `no format, wanted ${wanted}; if it is encrypted, wrap the storage in encrypted() with its keys`
+      : `format ${String(found)}, wanted ${wanted}; deploy the version of @b24/onappupdate that wrote it`;
+    super("format", `${what} has ${problem}`);
   }
 }
 

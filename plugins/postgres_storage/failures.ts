@@ -30,14 +30,17 @@ const TEMPORARY = new Set([
 /** Codes of connections that end: the reply may be missing, and the statement done. */
 const INTERRUPTED = /^(08...|57P0[125])$/;
 
-/** The client could not connect, so it has sent nothing. */
-function isUnsent({ code, syscall, message }: NodeJS.ErrnoException): boolean {
+/** The client could not connect, so it has sent nothing. One that has tried several addresses has an error of each. */
+function isUnsent(error: NodeJS.ErrnoException): boolean {
+  const { code, syscall, message } = error;
+  const { errors = [] } = error as Partial<AggregateError>;
+  if (errors.length > 0 && errors.every((one) => one instanceof Error && isUnsent(one))) return true;
   return syscall === "connect" || syscall === "getaddrinfo" || code === "ECONNREFUSED" || code === "CONNECT_TIMEOUT" ||
     /timeout exceeded when trying to connect/.test(message);
 }
 
 /** Messages and codes of clients that are closed or, like `Client` of `pg`, do not connect again. */
-const CLOSED = /not queryable|after calling end|PGlite is closed|CONNECTION_ENDED/;
+const CLOSED = /not queryable|after calling end|PGlite is clos(ed|ing)|CONNECTION_ENDED/;
 
 /** Returns what is known about a statement after an error. */
 export function failureOf(thrown: unknown): Failure {

@@ -63,6 +63,7 @@ export function createRunner(send: Query, createTable: string, timeoutMs: number
     try {
       return await callServer(operation.describe, operation.signal, (call) => {
         let hasCreatedTable = false;
+        let unknownCount = 0;
         async function query(text: string, values: (string | null)[]): Promise<readonly Row[]> {
           while (!call.isSettled) {
             if (abandoned >= MAX_ABANDONED) {
@@ -70,15 +71,21 @@ export function createRunner(send: Query, createTable: string, timeoutMs: number
               continue;
             }
             const result = await attempt(text, values);
-            if (!("kind" in result)) return result;
+            if (Array.isArray(result)) return result;
+            if (!isFailure(result)) throw new Error("saw no rows, wanted a client whose query() resolves to { rows }");
             const { kind, error } = result;
             [call.status, call.cause] = [error.message, error];
-            if (kind === "unknown") throw new UnknownOutcomeError(error.message, { cause: error });
             if (kind === "refused" || (kind === "no table" && hasCreatedTable)) throw error;
             if (kind === "no table") {
               hasCreatedTable = true;
-              await repeated(query, createTable, []);
-            } else await retryDelay();
+              await repeated(query, createTable, []).catch((cause: Error) => {
+                throw new Error(`${error.message}, and it cannot be created: ${cause.message}`, { cause });
+              });
+              continue;
+            }
+            // A client that always fails at once must not be called without a pause: timers would not run.
+            if (kind !== "unknown" || ++unknownCount % 2 === 0) await retryDelay();
+            if (kind === "unknown") throw new UnknownOutcomeError(error.message, { cause: error });
           }
           throw new Error("the call has ended");
         }
@@ -91,6 +98,10 @@ export function createRunner(send: Query, createTable: string, timeoutMs: number
       }
     }
   };
+}
+
+function isFailure(result: unknown): result is Failure {
+  return typeof result === "object" && result !== null && "kind" in result;
 }
 
 /** Executes a statement that may be executed several times. Repeats it until there is a reply. */

@@ -56,15 +56,16 @@ export interface Connection {
 /** The rule of a client that is passed to the storage. A URL may have a password, so it is not shown. */
 export const CLIENT_RULES: OptionRules<{ readonly client: NodeRedisClient | IoredisClient }> = {
   client: option.required(option.value(
-    "a client of redis (node-redis) 5 or later, or of ioredis",
+    "a client of redis (node-redis) 5 or later, but no pool, or of ioredis",
     (client) => isNodeRedis(client) || isIoredis(client),
     { isSecret: true },
   )),
 };
 
 function isNodeRedis(client: unknown): client is NodeRedisClient {
-  const { evalSha, withCommandOptions } = Object(client) as Partial<NodeRedisClient>;
-  return typeof evalSha === "function" && typeof withCommandOptions === "function";
+  const { evalSha, withCommandOptions, isReady } = Object(client) as Partial<NodeRedisClient>;
+  // A pool has no `isReady`.
+  return typeof evalSha === "function" && typeof withCommandOptions === "function" && typeof isReady === "boolean";
 }
 
 function isIoredis(client: unknown): client is IoredisClient {

@@ -13,7 +13,7 @@ const MAX_ABANDONED = 100;
 /** Delay (ms) before the next look at a client without a connection, and before an interrupted script is repeated. */
 const RETRY_DELAY_MS = 20;
 /** Error codes of a server that is starting or failing over. It has not run the script. */
-const TEMPORARY = new Set(["LOADING", "BUSY", "TRYAGAIN", "CLUSTERDOWN", "MASTERDOWN"]);
+const TEMPORARY = new Set(["LOADING", "BUSY", "TRYAGAIN", "CLUSTERDOWN", "MASTERDOWN", "READONLY"]);
 
 /** The storage operation that a script runs for. */
 export interface Operation {
@@ -56,6 +56,8 @@ export function createScriptRunner(connection: Connection, timeoutMs: number): R
   return async <R>({ operation, script, keys, args, parse, isAmbiguous }: ScriptCall<R>): Promise<R> => {
     /** Whether a command was sent and has no reply yet, and whether the call has ended meanwhile. */
     let [inFlight, isAbandoned] = [false, false];
+    /** The last reply, if it was a temporary error. */
+    let refusal: string | undefined;
 
     async function send(command: () => Promise<unknown>): Promise<unknown> {
       inFlight = true;
@@ -68,7 +70,7 @@ export function createScriptRunner(connection: Connection, timeoutMs: number): R
     }
 
     async function attempt(call: BackendCall): Promise<unknown> {
-      call.status = "no reply";
+      call.status = refusal ?? "no reply";
       if (script === GET && connection.get !== undefined) return await send(() => connection.get!(keys[0]!));
       try {
         return await send(() => connection.evalsha(script, keys, args()));
@@ -91,6 +93,7 @@ export function createScriptRunner(connection: Connection, timeoutMs: number): R
           const state = connection.state();
           if (state === "closed") throw fail("the client is closed, wanted a connected one", call.cause);
           // A client without a connection would queue the command and send it long after this call has failed.
+          if (state === "waiting") call.status = "no connection";
           if (state === "waiting" || abandoned >= MAX_ABANDONED) {
             await retryDelay();
             continue;
@@ -103,6 +106,7 @@ export function createScriptRunner(connection: Connection, timeoutMs: number): R
             call.cause = withoutCommand(error, reason);
             if (code !== undefined && !TEMPORARY.has(code)) throw call.cause;
             if (code === undefined) replyLost = true;
+            refusal = code === undefined ? undefined : reason;
             await retryDelay();
             continue;
           }
@@ -140,8 +144,9 @@ function parseError(error: unknown): { readonly code: string | undefined; readon
   const { message, name } = error instanceof Error ? error : { message: String(error), name: "" };
   // The rest quotes the arguments, which contain the value.
   const [line = ""] = message.split(/\n|,? with args beginning/);
-  const code = /^([A-Z]{3,}) /.exec(line)?.[1];
-  return { code, reason: line || name };
+  // Before Redis 7, an error of a command in a script has its code after a hyphen.
+  const [, code, inner] = /^([A-Z]{3,}) (?:Error running script .*: -([A-Z]{3,}) )?/.exec(line) ?? [];
+  return { code: inner ?? code, reason: line || name };
 }
 
 /** Returns a copy of an error without the command, which ioredis attaches to it together with the value. */

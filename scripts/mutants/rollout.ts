@@ -192,6 +192,27 @@ export const ROLLOUT: readonly Mutant[] = [
       "if (entry === null) onNewer();\n    else if (entry",
     ],
   ]),
+  ...mutantsOf("src/rollout/gate.ts", ["tests/unit/rollout/deployed_test.ts"], [
+    [
+      "a process that has not read a change of the rollout lowers a target",
+      "    targets.forget();\n    state =",
+      "    state =",
+    ],
+  ]),
+  ...mutantsOf("src/rollout/deployed.ts", ["tests/unit/rollout/deployed_test.ts"], [
+    [
+      "a rollout that was taken over holds lower versions back",
+      '(state === "running" || state === "finished")',
+      'state !== "aborted"',
+    ],
+  ]),
+  ...mutantsOf("src/rollout/stages.ts", ["tests/unit/rollout/deployed_test.ts"], [
+    [
+      "the code of an aborted version ends the rollout of a lower one",
+      'if (own?.state !== "running" && own?.state !== "finished") return;',
+      "if (own === undefined) return;",
+    ],
+  ]),
   ...mutantsOf("src/rollout/pump.ts", [LEFT], [
     [
       "a portal waits for the pause of a rollout that a higher version has taken over",
@@ -214,8 +235,8 @@ export const ROLLOUT: readonly Mutant[] = [
   ...mutantsOf("src/rollout/stages.ts", [OPERATOR], [
     [
       "a rollout is superseded by one of a lower version",
-      'state !== "running" || compareVersions(lower, target) >= 0',
-      'state !== "running" || compareVersions(lower, target) <= 0',
+      'state === "running" && compareVersions(lower, target) < 0',
+      'state === "running" && compareVersions(lower, target) > 0',
     ],
     [
       "a stage ends before its portals are done",

@@ -81,10 +81,10 @@ export function createDeployedRollout(runtime: AppRuntime, targets: Targets, giv
   };
 }
 
-/** Returns whether code of a version above `deployed` has taken over. */
+/** Returns whether code of a version above `deployed` has taken over, and its rollout was not aborted since, or taken over itself. */
 function isLed(all: readonly TargetState[], deployed: string): boolean {
   return all.some(({ target, kind, state }) =>
-    kind === "deployed" && state !== "aborted" && compareVersions(target, deployed) > 0
+    kind === "deployed" && (state === "running" || state === "finished") && compareVersions(target, deployed) > 0
   );
 }
 
@@ -94,7 +94,10 @@ function heldBlock(state: TargetState, record: PortalRecord, now: number): Porta
   const isHeld = status === "installed" && run === undefined && version !== undefined && target !== undefined &&
     version === target && compareVersions(version, state.target) < 0;
   if (!isHeld) return undefined;
-  const message = refusalOf(state, record, now)?.why ?? `the rollout of ${state.target} has not come to the portal yet`;
+  const rollout = `the rollout of ${state.target}`;
+  const message = state.state === "superseded"
+    ? `${rollout} was superseded by that of a higher version`
+    : refusalOf(state, record, now)?.why ?? `${rollout} has not come to the portal yet`;
   return { on: "rollout", message, since: state.startedAt };
 }
 

@@ -82,7 +82,7 @@ export async function admit(
   parts: GateParts,
   lease: GatedLease,
 ): Promise<Admission> {
-  const { runtime, given, upgrades, breakers, permits, onFull } = parts;
+  const { runtime, given, upgrades, targets, breakers, permits, onFull } = parts;
   const record = lease.record();
   const { memberId, target } = record;
   const upgradeId = nextUpgradeId(upgrades, record, target);
@@ -90,8 +90,14 @@ export async function admit(
   // Its upgrades are done.
   if (upgradeId === NO_UPGRADE && record.run !== undefined) return { state: "admitted" };
   if (permits.isAdmitted(memberId, upgradeId, fencingToken)) return { state: "admitted" };
-  const state = await stateOf(parts, target!);
-  const refusal = state && refusalOf(state, record, runtime.clock());
+  let state = await stateOf(parts, target!);
+  let refusal = state && refusalOf(state, record, runtime.clock());
+  if (refusal?.isLowered) {
+    // The process that has raised the target may know of a later change, and does not raise it again.
+    targets.forget();
+    state = await stateOf(parts, target!);
+    refusal = state && refusalOf(state, record, runtime.clock());
+  }
   if (refusal?.isLowered) {
     await lease.update(lowered);
     runtime.log.info("target lowered", { event: "target.lowered", memberId, from: target, detail: refusal.why });

@@ -98,10 +98,18 @@ async function isDone({ runtime, breakers }: StageParts, state: TargetState): Pr
   return true;
 }
 
-/** Lets code of a deployed version take over from that of lower ones, whose rollouts end. */
+/**
+ * Lets code of a deployed version take over from that of lower ones, whose rollouts end. Does nothing if its own rollout is over:
+ * a lower version takes effect after an abort, while processes with the aborted code may still run.
+ */
 export async function supersede({ runtime: { log }, targets }: StageParts, target: string): Promise<void> {
-  for (const { target: lower, kind, state } of await targets.all()) {
-    if (kind !== "deployed" || state !== "running" || compareVersions(lower, target) >= 0) continue;
+  const isLower = ({ target: lower, kind, state }: TargetState): boolean =>
+    kind === "deployed" && state === "running" && compareVersions(lower, target) < 0;
+  if (!(await targets.all()).some(isLower)) return;
+  targets.forget();
+  const own = await targets.get(target);
+  if (own?.state !== "running" && own?.state !== "finished") return;
+  for (const { target: lower } of (await targets.all()).filter(isLower)) {
     await targets.change(
       lower,
       (current) => current?.state === "running" ? { ...current, state: "superseded" } : undefined,

@@ -41,9 +41,10 @@ export interface EncryptedOptions {
  * entry, and restore an older value of the same entry.
  *
  * **To rotate keys**, add the new key to `keys` in every instance. Then make it `current` in every instance. Then rewrite
- * the values that the old key encrypted, as in the example, while the app runs. Then remove the old key. Encrypt the
- * values of an existing storage in the same way, with `acceptPlain: true` until the rewrite is done. A key should encrypt
- * at most 2^32 values, because nonces are random: at 50 writes a second, rotate it every other year.
+ * the values that the old key encrypted, as in the example, while the app runs. Then remove the old key. To encrypt an
+ * existing storage, stop all instances that do not encrypt: they cannot read encrypted values. Then rewrite the values in
+ * the same way, with `acceptPlain: true` until that is done. A key should encrypt at most 2^32 values, because nonces are
+ * random: at 50 writes a second, rotate it every other year.
  *
  * @throws {TypeError} if `storage` is not a storage, `current` is not the id of one of `keys`, or one of them is invalid. No
  * message quotes a key.

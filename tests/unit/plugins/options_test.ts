@@ -65,7 +65,7 @@ describe("denoKvStorage()", () => {
 });
 
 describe("redisStorage()", () => {
-  const CLIENT = "a client of redis (node-redis) 5 or later, or of ioredis";
+  const CLIENT = "a client of redis (node-redis) 5 or later, but no pool, or of ioredis";
   const client = { evalsha: none, on: () => {} };
   const make = (made: unknown, options?: object): unknown => redisStorage(made as never, options);
   refuses([

@@ -5,6 +5,7 @@ import { indexKey, portalKey } from "../../../src/portal/keys.ts";
 import { OPERATOR } from "../../support/operator.ts";
 import { movableClock } from "../../support/app.ts";
 import { describe, it } from "../../support/test.ts";
+import { until } from "../../support/until.ts";
 
 const DAY = 24 * 60 * 60 * 1000;
 const IDS = memberIds(100);
@@ -143,6 +144,71 @@ describe("a rollout of a deployed version", () => {
     assert.deepEqual(await versionsOf(storage, IDS.filter((id) => id !== left)), { "1.9.1": 99 });
     assert.deepEqual((await storage.get(portalKey(left)))?.value, newer);
     await fixed.app.close();
+  });
+
+  it("leaves no portal behind that another process takes, which has not seen yet that it is no longer held", async () => {
+    const storage = await installed();
+    const rollout = { hold: IDS.slice(0, 20) };
+    const other = codeAt("2.0.0", { storage, rollout });
+    let isReleased = false;
+    const upgrade = async (): Promise<void> => {
+      if (!isReleased) return;
+      isReleased = false;
+      await other.app.tick();
+    };
+    const { app } = codeAt("2.0.0", { storage, rollout, upgrade, concurrency: 1 });
+    await tickOut(app);
+    // It relies on what it reads now for a second.
+    await other.app.tick();
+    await app.admin.rollout.set("2.0.0", { hold: [] }, OPERATOR);
+    isReleased = true;
+    await until("the rollout is finished", async () => {
+      await app.tick({ limit: 10_000 });
+      return (await app.admin.rollout.status())?.state === "finished";
+    });
+    assert.equal(isReleased, false);
+    assert.deepEqual(await versionsOf(storage, IDS), { "2.0.0": 100 });
+    await app.close();
+    await other.app.close();
+  });
+
+  it("leaves the rollout of a lower version alone after abort, while code of the aborted one is still running", async () => {
+    const storage = await installed();
+    const rollout = { stages: [{ portals: 5 }, { percent: 100 }] };
+    const bad = codeAt("2.0.0", { storage, rollout });
+    await tickOut(bad.app);
+    await bad.app.admin.rollout.abort("2.0.0", OPERATOR);
+    const fixed = codeAt("1.9.1", { storage, rollout });
+    await tickOut(fixed.app);
+    const other = codeAt("2.0.0", { storage, rollout });
+    await tickOut(other.app);
+    assert.equal((await fixed.app.admin.rollout.status("1.9.1"))?.state, "running");
+    await fixed.app.admin.rollout.promote("1.9.1", OPERATOR);
+    await tickOut(fixed.app);
+    assert.deepEqual(await versionsOf(storage, IDS), { "1.9.1": 95, "2.0.0": 5 });
+    for (const { app } of [bad, fixed, other]) await app.close();
+  });
+
+  it("lets a lower version take effect after abort, if an earlier rollout was above it, too", async () => {
+    const storage = await installed();
+    const rollout = { stages: [{ portals: 5 }, { percent: 100 }] };
+    const first = codeAt("2.0.0", { storage, rollout });
+    await tickOut(first.app);
+    const second = codeAt("2.1.0", { storage, rollout });
+    await tickOut(second.app);
+    assert.equal((await second.app.admin.rollout.status("2.0.0"))?.state, "superseded");
+    await second.app.admin.rollout.abort("2.1.0", OPERATOR);
+    const again = codeAt("2.0.0", { storage, rollout });
+    const { blocked } = (await again.app.portal(inOrderOf("2.1.0", IDS).at(-1)!))!;
+    assert.equal(blocked?.message, "the rollout of 2.0.0 was superseded by that of a higher version");
+    await again.app.close();
+    const fixed = codeAt("1.9.1", { storage, rollout: { stages: [{ percent: 100 }] } });
+    await tickOut(fixed.app);
+    const other = codeAt("2.0.0", { storage, rollout });
+    await tickOut(other.app);
+    assert.equal((await fixed.app.admin.rollout.status("1.9.1"))?.state, "finished");
+    assert.equal((await versionsOf(storage, IDS))["1.0.0"], undefined);
+    for (const { app } of [first, second, fixed, other]) await app.close();
   });
 
   it("does not retry what failed while it is paused", async () => {

@@ -272,6 +272,30 @@ describe("an abort", () => {
   });
 });
 
+describe("a portal that is rolled back after the rollout of a lower version is over", () => {
+  it("is reached when the options of that are set", async () => {
+    const storage = memoryStorage();
+    await storeInstalled(storage, IDS, "1.0.0");
+    const upgrade = (): never => {
+      throw new NonRetriableError("no");
+    };
+    const bad = codeAt("2.0.0", { storage, rollout: { stages: [{ portals: 1 }, { percent: 100 }] }, upgrade });
+    await tickOut(bad.app);
+    await bad.app.admin.rollout.abort("2.0.0", OPERATOR);
+    const fixed = codeAt("1.9.1", { storage, rollout: {} });
+    await tickOut(fixed.app);
+    const [left] = bad.begun;
+    await fixed.app.admin.rollback(left!, OPERATOR);
+    await tickOut(fixed.app);
+    assert.deepEqual(await versionsOf(storage, IDS), { "1.0.0": 1, "1.9.1": 11 });
+    await fixed.app.admin.rollout.set("1.9.1", {}, OPERATOR);
+    await tickOut(fixed.app);
+    assert.deepEqual(await versionsOf(storage, IDS), { "1.9.1": 12 });
+    await bad.app.close();
+    await fixed.app.close();
+  });
+});
+
 describe("two processes whose clocks differ by five minutes", () => {
   it("share the slots", async () => {
     const storage = memoryStorage();

@@ -495,6 +495,16 @@ test("an app answers 503 to the event of a portal whose record is encrypted in a
   await app.close();
 });
 
+test("an app without encrypted() answers 503 to the event of a portal whose record is encrypted, and says why", async () => {
+  const backend = memoryStorage();
+  await encrypted(backend, old).put(["portal", MEMBER_ID], { format: 1 });
+  const { app, portal, send, lines } = rig({ storage: backend });
+  assert.equal(await send(portal.update(2)), 503);
+  const wanted = `portal ${MEMBER_ID} has no format, wanted 1; if it is encrypted, wrap the storage in encrypted()`;
+  assert.ok(lines.some((line) => line.includes(wanted)), String(lines.at(-1)));
+  await app.close();
+});
+
 test("encrypted() lists in the order of keys", async () => {
   const storage = encrypted(memoryStorage(), old);
   const keys: Key[] = [["b"], ["a", "b"], ["a"], ["\u{1F600}"], ["\uffee"]];

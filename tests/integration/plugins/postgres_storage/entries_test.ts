@@ -225,7 +225,8 @@ describe("postgresStorage(), if there is no table,", () => {
     });
     await assert.rejects(asApp.get(KEY), {
       name: "StorageError",
-      message: 'cannot get ["portal","a223"] from PostgreSQL: permission denied for schema public',
+      message: 'cannot get ["portal","a223"] from PostgreSQL: relation "onappupdate" does not exist, ' +
+        "and it cannot be created: permission denied for schema public",
     });
     await storage.put(KEY, 1);
     await database.exec("GRANT SELECT, INSERT, UPDATE, DELETE ON onappupdate TO app");
@@ -277,5 +278,16 @@ describe("postgresStorage() rejects with a StorageError", () => {
       name: "StorageError",
       message: /wanted a client that returns/,
     });
+  });
+
+  it("of a client that resolves to the rows themselves, as the one of Neon does", async () => {
+    const client = { query: () => Promise.resolve([{ value: "1", version: "x", expiry: null }]) };
+    const storage = postgresStorage(client as unknown as PostgresQueryClient);
+    for (const call of Object.values(METHODS)) {
+      await assert.rejects(call(storage), {
+        name: "StorageError",
+        message: /PostgreSQL: saw no rows, wanted a client whose query\(\) resolves to \{ rows \}$/,
+      });
+    }
   });
 });

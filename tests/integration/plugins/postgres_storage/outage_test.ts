@@ -187,6 +187,17 @@ describe("postgresStorage() repeats a write that was not done, because", () => {
       "no address of the host could be connected to",
       Object.assign(new AggregateError([new Error("connect ECONNREFUSED ::1:5432")]), { code: "ECONNREFUSED" }),
     ],
+    [
+      "no address of the host was reachable",
+      Object.assign(
+        new AggregateError(
+          ["::1", "127.0.0.1"].map((address) =>
+            Object.assign(new Error(`connect ETIMEDOUT ${address}:5432`), { syscall: "connect", code: "ETIMEDOUT" })
+          ),
+        ),
+        { code: "ETIMEDOUT" },
+      ),
+    ],
   ];
   for (const [reason, error] of REASONS) {
     it(reason, async () => {
@@ -215,6 +226,7 @@ describe("postgresStorage() rejects at once if", () => {
     ],
     ["the client of Postgres.js is closed", clientError("write CONNECTION_ENDED db:5432", "CONNECTION_ENDED")],
     ["PGlite is closed", clientError("PGlite is closed")],
+    ["PGlite is closing", clientError("PGlite is closing")],
   ];
   for (const [reason, error] of REASONS) {
     it(reason, async () => {
@@ -247,6 +259,20 @@ describe("postgresStorage(), if there is no reply,", () => {
       name: "StorageError",
       message: 'cannot get ["portal","a223"] from PostgreSQL: no reply for 5 milliseconds',
     });
+  });
+
+  it("leaves timers their turn if a client fails at once with an unknown error", async () => {
+    let calls = 0;
+    const broken = postgresStorage({
+      query: () => {
+        // Without a pause, no timer runs: this ends the test.
+        if (++calls > 1000) throw clientError("called without a pause", "XX000");
+        return Promise.reject(clientError("the pool was destroyed"));
+      },
+    }, { timeoutMs: 50 });
+    for (const call of [() => broken.get(KEY), () => broken.put(KEY, 1, { ifVersion: "1" })]) {
+      await assert.rejects(call(), /: the pool was destroyed for 50 milliseconds$/);
+    }
   });
 
   it("repeats nothing after its time limit or an abort", async () => {

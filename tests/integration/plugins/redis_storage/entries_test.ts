@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { Cluster, Redis } from "ioredis";
-import { createClient, createCluster, createSentinel } from "redis";
+import { createClient, createClientPool, createCluster, createSentinel } from "redis";
 import { createApp, type Storage } from "@b24/onappupdate";
 import { FormatError, StorageError } from "@b24/onappupdate/errors";
 import type { Key } from "@b24/onappupdate/storage";
@@ -66,6 +66,14 @@ describe("redisStorage()", () => {
       new Cluster([node], { lazyConnect: true }),
     ] satisfies (NodeRedisClient | IoredisClient)[];
     for (const client of clients) assert.equal(redisStorage(client).name, "redis");
+  });
+
+  it("refuses a pool of node-redis, which does not tell whether it is connected", () => {
+    const pool: unknown = createClientPool();
+    assert.throws(() => redisStorage(pool as NodeRedisClient), {
+      name: "TypeError",
+      message: /^cannot use Redis with client .*, wanted a client of redis \(node-redis\) 5 or later, but no pool/,
+    });
   });
 
   for (const prefix of ["", "{a}", "a}", "\ud800"]) {

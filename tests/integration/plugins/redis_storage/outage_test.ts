@@ -205,18 +205,28 @@ for (const library of LIBRARIES) {
       }
     });
 
-    it("is a replica: writes reject with that reason, and reads work", async () => {
-      const storage = await open();
+    it("is a replica: writes reject in time with that reason, and reads work", async () => {
+      const storage = await open({ timeoutMs: 200 });
       await storage.put(KEY, 1);
       await server.command("REPLICAOF", "127.0.0.1", "1");
       try {
-        await assert.rejects(storage.put(KEY, 2), storageError(/^cannot put .* into Redis: READONLY /));
-        await assert.rejects(storage.delete(KEY), storageError(/^cannot delete .* from Redis: READONLY /));
+        const reason = "READONLY You can't write against a read only replica.* for 200 milliseconds$";
+        await assert.rejects(storage.put(KEY, 2), storageError(new RegExp(`^cannot put .* into Redis: ${reason}`)));
+        await assert.rejects(storage.delete(KEY), storageError(new RegExp(`^cannot delete .* from Redis: ${reason}`)));
         assert.equal((await storage.get(KEY))?.value, 1);
         assert.equal((await Array.fromAsync(storage.list([]))).length, 1);
       } finally {
         await server.command("REPLICAOF", "NO", "ONE");
       }
+    });
+
+    it("is a replica until a failover makes it the master: a write waits, and is done", async () => {
+      const storage = await open({ timeoutMs: 60_000 });
+      await server.command("REPLICAOF", "127.0.0.1", "1");
+      const result = storage.put(KEY, 2, { ifVersion: null });
+      setTimeout(() => void server.command("REPLICAOF", "NO", "ONE"), 100);
+      assert.equal((await result).ok, true);
+      assert.equal((await other.get(KEY))?.value, 2);
     });
 
     it("is out of memory: a put changes nothing, its error does not quote the value, and delete works", async () => {
@@ -286,14 +296,28 @@ describe("redisStorage() with a client that", () => {
     }
   });
 
-  for (const code of ["LOADING", "BUSY", "CLUSTERDOWN", "TRYAGAIN", "MASTERDOWN"]) {
-    it(`is answered ${code}, which is temporary: the command is repeated`, async () => {
+  const inScript = "ERR Error running script (call to f_a1): @user_script:37: @user_script: 37: -READONLY wait";
+  for (
+    const reply of [
+      ...["LOADING", "BUSY", "CLUSTERDOWN", "TRYAGAIN", "MASTERDOWN", "READONLY"].map((code) => `${code} wait`),
+      inScript,
+    ]
+  ) {
+    it(`is answered ${reply}, which is temporary: the command is repeated`, async () => {
       let tries = 0;
       const storage = redisStorage(
-        client(() => ++tries < 3 ? Promise.reject(new Error(`${code} wait`)) : Promise.resolve(null)),
+        client(() => ++tries < 3 ? Promise.reject(new Error(reply)) : Promise.resolve(null)),
       );
       assert.equal(await storage.get(KEY), null);
       assert.equal(tries, 3);
+    });
+
+    it(`is answered ${reply} until the deadline: the error says so`, async () => {
+      const storage = redisStorage(client(() => Promise.reject(new Error(reply))), { timeoutMs: 50 });
+      await assert.rejects(storage.get(KEY), (error: Error) => {
+        assert.equal(error.message, `cannot get ["portal","a223"] from Redis: ${reply} for 50 milliseconds`);
+        return true;
+      });
     });
   }
 
