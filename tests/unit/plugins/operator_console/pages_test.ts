@@ -337,7 +337,11 @@ describe("the page of a portal", () => {
     const { value } = (await storage.get<object>(portalKey(MEMBER_ID)))!;
     await storage.put(portalKey(MEMBER_ID), { ...value, format: 999 });
     for (const named of [portal.domain, portal.domain.split(".")[0]]) {
-      assert.match(textOf((await open(`/portals?domain=${named}`)).text), /1 portal was written by newer code/, `${named}`);
+      assert.match(
+        textOf((await open(`/portals?domain=${named}`)).text),
+        /1 portal was written by newer code/,
+        `${named}`,
+      );
     }
     await app.close();
   });
