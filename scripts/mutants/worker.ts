@@ -150,6 +150,11 @@ export const WORKER: readonly Mutant[] = [
       "current.attempts === delivery.attempts && current.retryAt === delivery.retryAt ? changed : current",
       "current.attempts >= 0 || current.retryAt === delivery.retryAt ? changed : current",
     ],
+    [
+      "a parked event with a key of its own keeps the time of its last retry",
+      "{ format: DELIVERY_FORMAT, ...changed }",
+      "{ format: DELIVERY_FORMAT, ...delivery, ...changed }",
+    ],
   ]),
   ...mutantsOf("src/worker/deploy_sweep.ts", ["tests/unit/worker/deploy_sweep_test.ts"], [
     [

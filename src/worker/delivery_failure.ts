@@ -3,7 +3,14 @@ import { type B24Event, wireName } from "../bitrix24/events.ts";
 import { defined } from "../defined.ts";
 import { UpgradeError } from "../errors.ts";
 import { type AppRuntime, notify, safeError } from "../plugin/runtime.ts";
-import { type Delivery, isLifeCycle, runsUpgrades, type WaitingDelivery } from "../portal/delivery.ts";
+import {
+  type Delivery,
+  DELIVERY_FORMAT,
+  isLifeCycle,
+  runsUpgrades,
+  type StoredDelivery,
+  type WaitingDelivery,
+} from "../portal/delivery.ts";
 import { type FailedAttempt, stageFailedAttempt } from "../portal/failed_attempts.ts";
 import { fingerprintOf } from "../portal/fingerprint.ts";
 import { withChangedDelivery } from "../portal/inbox.ts";
@@ -158,7 +165,8 @@ async function keep(
 ): Promise<void> {
   // An operator may have reset its attempts meanwhile: that stays.
   if (version !== undefined) {
-    await storage.put(deliveryKey(lease.record().memberId, id), { ...delivery, ...changed }, { ifVersion: version });
+    const value: StoredDelivery = { format: DELIVERY_FORMAT, ...changed };
+    await storage.put(deliveryKey(lease.record().memberId, id), value, { ifVersion: version });
   }
   await lease.update((record) =>
     withChangedDelivery(

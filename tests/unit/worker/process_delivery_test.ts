@@ -174,6 +174,29 @@ describe("processDelivery()", () => {
     await app.close();
   });
 
+  it("parks an event with a key of its own for good", async () => {
+    const storage = memoryStorage();
+    const made = rig({ storage, retry: { maxAttempts: 2 } });
+    let attempts = 0;
+    made.app.on("ONAPPTEST", () => {
+      attempts++;
+      throw new Error("no");
+    });
+    await made.send(made.portal.install(2));
+    await made.send(made.portal.event("ONAPPTEST", { text: "x".repeat(5000) }));
+    made.later();
+    assert.equal((await made.app.tick()).failed, 1);
+    const [parked] = await waitingDeliveries(storage, MEMBER_ID);
+    assert.equal(parked!.delivery.retryAt, undefined);
+    // The portal is processed again for other events.
+    made.later();
+    await made.send(made.portal.update(3));
+    await made.app.tick();
+    assert.equal(attempts, 2);
+    assert.equal(made.lines.filter((line) => line.includes('"event.parked"')).length, 1);
+    await made.app.close();
+  });
+
   it("handles an equal event that comes while the first one is handled", async () => {
     const { app, portal, send } = rig();
     const goOn = Promise.withResolvers<void>();
