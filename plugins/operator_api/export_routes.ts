@@ -38,7 +38,7 @@ const MAX_PER_HOUR = 30;
 /** Number of items that are read at a time. */
 const PAGE = 200;
 
-/** A portal, or only the member_id of one that newer code wrote: it must not be missing. */
+/** A portal, or only the member_id of one that cannot be read: it must not be missing. */
 type ExportedPortal = Partial<Portal> & Pick<Portal, "memberId"> & { readonly isUnreadable?: boolean };
 
 const EXPORTED_PORTAL: ObjectSchema = {

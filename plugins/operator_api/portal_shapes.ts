@@ -166,7 +166,8 @@ export const PORTAL_PAGE: ObjectSchema = object<PortalPage>({
   items: list(PORTAL),
   unreadable: optional({
     ...list(text),
-    description: "The member_ids of portals on this page that newer code wrote, and this one cannot show",
+    description:
+      "The member_ids of portals on this page that cannot be read: newer code wrote them, or their encryption key is missing",
   }),
   next: optional(NEXT),
 }, "PortalPage");

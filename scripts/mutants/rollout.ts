@@ -89,8 +89,8 @@ export const ROLLOUT: readonly Mutant[] = [
     ],
     [
       "no slots are freed because newer code works on one portal",
-      "if (isNewer(entry)) continue;",
-      "",
+      'if (entry === "unreadable") continue;',
+      'if (entry === "unreadable") return;',
     ],
     [
       "a slot that another process takes meanwhile is freed",
@@ -183,13 +183,13 @@ export const ROLLOUT: readonly Mutant[] = [
   ...mutantsOf("src/rollout/candidates.ts", ["tests/unit/rollout/deployed_test.ts"], [
     [
       "a portal that newer code wrote stops the rollout",
-      "if (isNewer(entry)) onNewer();\n    else yield",
-      "if (entry === null) onNewer();\n    else yield",
+      'listRecords(storage)) {\n    if (entry === "unreadable") onUnreadable();',
+      'listRecords(storage)) {\n    if (entry === "unreadable") return;',
     ],
     [
       "a portal of the index that newer code wrote stops the rollout",
-      "if (isNewer(entry)) onNewer();\n    else if (entry",
-      "if (entry === null) onNewer();\n    else if (entry",
+      'findRecord(storage, memberId);\n    if (entry === "unreadable") onUnreadable();',
+      'findRecord(storage, memberId);\n    if (entry === "unreadable") throw new Error("newer");',
     ],
   ]),
   ...mutantsOf("src/rollout/gate.ts", ["tests/unit/rollout/deployed_test.ts"], [

@@ -12,8 +12,8 @@ export const WORKER: readonly Mutant[] = [
   ...mutantsOf("src/worker/deploy_sweep.ts", ["tests/unit/worker/deploy_sweep_test.ts"], [
     [
       "a portal that newer code wrote keeps the others on their versions",
-      "if (!isNewer(entry)) await",
-      "if (entry !== null) await",
+      "if (!isUnreadable(err)) throw err;",
+      "throw err;",
     ],
   ]),
   ...mutantsOf("src/worker/release.ts", ["tests/unit/worker/ask_portal_test.ts"], [
@@ -225,7 +225,7 @@ export const WORKER: readonly Mutant[] = [
   ...mutantsOf("src/worker/recount.ts", ["tests/unit/worker/recount_test.ts"], [
     [
       "token pairs that a crash has left on a removed portal are kept until the purge",
-      "  await forEach(records, (record) => deleteLeftCredentials(runtime, record));\n",
+      "    await deleteLeftCredentials(runtime, entry.value);\n",
       "  void deleteLeftCredentials;\n",
       { tests: ["tests/unit/worker/left_credentials_test.ts"] },
     ],
@@ -241,8 +241,13 @@ export const WORKER: readonly Mutant[] = [
     ],
     [
       "orphaned schedule entries of the far future stay",
-      "if (record === undefined || record.due === due) return;",
-      "if (record !== undefined || key.length > 0) return;",
+      'if (entry === "unreadable" || entry === null || entry.value.due === due) return;',
+      'if (entry === "unreadable" || entry === null || key.length > 0) return;',
+    ],
+    [
+      "a portal of which something cannot be read ends the round",
+      "if (!isUnreadable(err)) throw err;",
+      "throw err;",
     ],
   ]),
   ...mutantsOf("src/worker/worker.ts", ["tests/unit/worker/worker_test.ts"], [

@@ -204,7 +204,7 @@ function parsed(text: string): unknown {
 /** A page of a list. */
 export interface Page<Item> {
   readonly items: readonly Item[];
-  /** The `member_id`s of portals that newer code wrote. */
+  /** The `member_id`s of portals that the app cannot read. */
   readonly unreadable?: readonly string[];
   readonly next?: string;
 }
@@ -232,7 +232,7 @@ export interface Taken<Item> {
   readonly items: readonly Item[];
   /** The list has more. */
   readonly hasMore: boolean;
-  /** The `member_id`s of portals among them that newer code wrote; absent if there are none. */
+  /** The `member_id`s of portals among them that the app cannot read; absent if there are none. */
   readonly unreadable?: readonly string[];
 }
 

@@ -42,9 +42,8 @@ export const portals = defineCommand<PortalsOptions>({
       }
       if (unreadable !== undefined) {
         note(
-          `Newer code wrote ${counted(unreadable.length, "portal")}, which this code cannot show: ${
-            unreadable.join(", ")
-          }`,
+          `The app cannot read ${counted(unreadable.length, "portal")}, which newer code wrote or whose ` +
+            `encryption key is missing: ${unreadable.join(", ")}`,
         );
       }
       if (hasMore) {

@@ -51,8 +51,8 @@ export interface PortalPage {
   /** The portals that match, in the order of their `member_id`. */
   readonly items: readonly Portal[];
   /**
-   * The `member_id`s of portals on this page whose records newer code wrote, so that this process can neither show them nor tell
-   * whether they match; absent if there are none.
+   * The `member_id`s of portals on this page whose records this process cannot read, because newer code wrote them or their
+   * encryption key is missing: it can neither show them nor tell whether they match. Absent if there are none.
    */
   readonly unreadable?: readonly string[];
   /** Pass it as `after` to get the next page; absent after the last one. A page may have no items and a `next`. */
@@ -288,7 +288,7 @@ export interface Batch extends NewBatch {
   readonly done: number;
   /**
    * Number of portals whose action was refused, such as `skip` of an upgrade that is not due, or failed, and of those
-   * whose records newer code wrote.
+   * whose records cannot be read.
    */
   readonly refused: number;
   /** Number of portals that no longer matched when it was their turn. Nothing was done to them. */

@@ -1,7 +1,8 @@
 /** The portals that could begin, or go on, if they get a slot. */
 import type { AppRuntime } from "../plugin/runtime.ts";
-import { indexPrefix, portalKey, PORTALS } from "../portal/keys.ts";
-import { isNewer, type PortalRecord, readRecord } from "../portal/record.ts";
+import { findRecord, listRecords } from "../portal/find_record.ts";
+import { indexPrefix } from "../portal/keys.ts";
+import type { PortalRecord } from "../portal/record.ts";
 import { listKeys } from "../storage/list_keys.ts";
 import type { Storage } from "../storage/storage.ts";
 import { compareVersions } from "../version.ts";
@@ -43,8 +44,8 @@ export async function* raisable(
   const { runtime: { storage }, upgrades } = parts;
   survey.isAnyBelow = !hasPercent(state);
   // Its version is not known.
-  const onNewer = (): void => void (survey.isAnyBelow = true);
-  for await (const record of recordsOfStage(storage, state, onNewer)) {
+  const onUnreadable = (): void => void (survey.isAnyBelow = true);
+  for await (const record of recordsOfStage(storage, state, onUnreadable)) {
     if (isBelow(record, state.target)) survey.isAnyBelow = true;
     if (!isRaisable(record, state.target, isAborted) || !isReached(state, record.memberId)) continue;
     yield { memberId: record.memberId, upgradeId: nextUpgradeId(upgrades, record, state.target), state };
@@ -65,12 +66,12 @@ export function isBelow({ status, version }: PortalRecord, target: string): bool
 async function* recordsOfStage(
   storage: Storage,
   state: TargetState,
-  onNewer: () => void,
+  onUnreadable: () => void,
 ): AsyncGenerator<PortalRecord> {
-  if (hasPercent(state)) return yield* recordsIn(storage, onNewer);
+  if (hasPercent(state)) return yield* recordsIn(storage, onUnreadable);
   const stages = state.options.stages.slice(0, state.stage + 1);
   const portals = Math.max(0, ...stages.map((stage) => "portals" in stage ? stage.portals : 0));
-  yield* recordsOf(storage, membersOf(planOf(state), portals), onNewer);
+  yield* recordsOf(storage, membersOf(planOf(state), portals), onUnreadable);
 }
 
 /** Lists the portals that wait for their rollouts, and no longer have to. */
@@ -88,7 +89,7 @@ export async function* waitingPortals(parts: StateParts): AsyncGenerator<Candida
   }
 }
 
-/** Lists the records of the portals that are in the index with a value, without those that newer code wrote. */
+/** Lists the records of the portals that are in the index with a value, without those that cannot be read. */
 export async function* indexedRecords(
   { storage }: Pick<AppRuntime, "storage">,
   kind: "state" | "blocked",
@@ -99,22 +100,22 @@ export async function* indexedRecords(
   }
 }
 
-/** Lists the records of all portals, without those that newer code wrote: `onNewer` is called for each. */
-export async function* recordsIn(storage: Storage, onNewer = () => {}): AsyncGenerator<PortalRecord> {
-  for await (const entry of storage.list<PortalRecord>(PORTALS)) {
-    if (isNewer(entry)) onNewer();
-    else yield readRecord(entry)!;
+/** Lists the records of all portals, without those that cannot be read: `onUnreadable` is called for each. */
+export async function* recordsIn(storage: Storage, onUnreadable = () => {}): AsyncGenerator<PortalRecord> {
+  for await (const [, entry] of listRecords(storage)) {
+    if (entry === "unreadable") onUnreadable();
+    else yield entry.value;
   }
 }
 
 async function* recordsOf(
   storage: Storage,
   memberIds: readonly string[],
-  onNewer = () => {},
+  onUnreadable = () => {},
 ): AsyncGenerator<PortalRecord> {
   for (const memberId of memberIds) {
-    const entry = await storage.get<PortalRecord>(portalKey(memberId));
-    if (isNewer(entry)) onNewer();
-    else if (entry !== null) yield readRecord(entry)!;
+    const entry = await findRecord(storage, memberId);
+    if (entry === "unreadable") onUnreadable();
+    else if (entry !== null) yield entry.value;
   }
 }

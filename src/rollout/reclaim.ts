@@ -1,7 +1,6 @@
 /** Frees the slots of processes that have ended: the record of a portal shows its outcome. */
 import type { AppRuntime } from "../plugin/runtime.ts";
-import { portalKey } from "../portal/keys.ts";
-import { isNewer, type PortalRecord, readRecord } from "../portal/record.ts";
+import { findRecord } from "../portal/find_record.ts";
 import { type Breaker, breakerOf, draftOf, endSlot, withRenewed } from "./breaker.ts";
 import type { Breakers } from "./breakers.ts";
 import { slotOutcome } from "./slot_outcome.ts";
@@ -20,11 +19,10 @@ export async function reclaimSlots(
     for (const [memberId, { until, to }] of Object.entries(slots)) {
       // A time far ahead is of a clock that was wrong.
       if (until > now && until <= now + 2 * Math.max(leaseMs, LOOK_MS)) continue;
-      const entry = await storage.get<PortalRecord>(portalKey(memberId));
-      // Newer code works on the portal.
-      if (isNewer(entry)) continue;
-      const record = readRecord(entry);
-      const outcome = slotOutcome(record, { upgradeId, to, now, resumedAt });
+      const entry = await findRecord(storage, memberId);
+      // Another process, that can read it, works on the portal.
+      if (entry === "unreadable") continue;
+      const outcome = slotOutcome(entry?.value, { upgradeId, to, now, resumedAt });
       await breakers.change(upgradeId, (breaker: Breaker): Breaker => {
         // Another process may have taken the slot since.
         if (breaker.slots[memberId]?.until !== until) return breaker;

@@ -8,9 +8,9 @@ import type {
   RolloutWait,
 } from "../plugin/rollout.ts";
 import type { AppRuntime } from "../plugin/runtime.ts";
-import { indexPrefix, portalKey } from "../portal/keys.ts";
+import { findRecord } from "../portal/find_record.ts";
+import { indexPrefix } from "../portal/keys.ts";
 import type { PortalFailure } from "../portal/portal.ts";
-import { type PortalRecord, readRecord } from "../portal/record.ts";
 import type { CauseCount, PortalCount } from "../portal/totals.ts";
 import { listKeys } from "../storage/list_keys.ts";
 import { compareVersions } from "../version.ts";
@@ -114,11 +114,12 @@ async function failuresOf({ runtime: { storage }, causes }: StatusParts, target:
     const memberIds: string[] = [];
     let failure: PortalFailure | undefined;
     for await (const key of listKeys(storage, indexPrefix("fingerprint", fingerprint), { limit: MAX_READ })) {
-      const record = readRecord(await storage.get<PortalRecord>(portalKey(key.at(-1)!)));
-      const found = record?.failure;
-      if (found?.fingerprint !== fingerprint || found.to !== target || record?.target !== target) continue;
+      const entry = await findRecord(storage, key.at(-1)!);
+      if (entry === null || entry === "unreadable") continue;
+      const { memberId, failure: found, target: wanted } = entry.value;
+      if (found?.fingerprint !== fingerprint || found.to !== target || wanted !== target) continue;
       failure ??= found;
-      if (memberIds.push(record.memberId) === MAX_NAMED) break;
+      if (memberIds.push(memberId) === MAX_NAMED) break;
     }
     if (failure === undefined) return [];
     const { upgradeId, message } = failure;

@@ -6,12 +6,13 @@ import { coalesce } from "../async/coalesce.ts";
 import { wireName } from "../bitrix24/events.ts";
 import type { Incoming } from "../bitrix24/parse.ts";
 import { defined } from "../defined.ts";
-import { CannotVerifyError, FormatError, StorageError } from "../errors.ts";
+import { CannotVerifyError } from "../errors.ts";
 import { type AppRuntime, eventLog, notify } from "../plugin/runtime.ts";
 import { type VerificationSettings, verificationSettings } from "../plugin/verification_policy.ts";
 import { keepIfDue, storeUnverified } from "../portal/unverified.ts";
 import { listUnverifiedDue } from "../portal/unverified_schedule.ts";
 import { releaseUnverified, takeUnverified } from "../portal/unverified_turn.ts";
+import { isUnreadable } from "../storage/unreadable.ts";
 import { type Attempt, type AttemptOptions, createAttempt } from "./attempt.ts";
 import { type Budget, createBudget } from "./budget.ts";
 import { createFirstAttempts, type FirstAttempt, type FirstAttempts } from "./first_attempts.ts";
@@ -189,11 +190,6 @@ function createTake(options: TakeOptions): TurnsOptions["take"] {
     if (left === "done") questions.delete(memberId);
     return left;
   };
-}
-
-/** Returns whether newer code has written an entry, or its encryption key is gone. */
-function isUnreadable(error: unknown): boolean {
-  return error instanceof FormatError || (error instanceof StorageError && error.unreadableKey !== undefined);
 }
 
 /** Dependencies of {@linkcode createPostpone} besides the verifier's options. */

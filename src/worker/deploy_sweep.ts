@@ -1,8 +1,9 @@
 /** After a deploy of code with `deployed()`: raises the targets of all portals to the version of the code. */
 import type { AppRuntime } from "../plugin/runtime.ts";
-import { DEPLOY_SWEEP, portalKey, PORTALS } from "../portal/keys.ts";
-import { isNewer, type PortalRecord } from "../portal/record.ts";
+import { listRecords } from "../portal/find_record.ts";
+import { DEPLOY_SWEEP, portalKey } from "../portal/keys.ts";
 import type { Entry } from "../storage/storage.ts";
+import { isUnreadable } from "../storage/unreadable.ts";
 import { compareVersions } from "../version.ts";
 import { raiseTarget } from "./missed_updates.ts";
 
@@ -37,14 +38,23 @@ async function sweepNext(
 ): Promise<boolean> {
   const options = after === undefined ? { limit } : { limit, after: portalKey(after) };
   let last: string | undefined;
-  for await (const entry of runtime.storage.list<PortalRecord>(PORTALS, options)) {
-    last = entry.key[1]!;
-    if (!isNewer(entry)) await raiseTarget(runtime, last, version);
-    else runtime.log.warn("portal left to newer code", { event: "deploy_sweep.skipped", memberId: last });
+  for await (const [memberId] of listRecords(runtime.storage, options)) {
+    last = memberId;
+    await raiseUnlessUnreadable(runtime, memberId, version);
   }
   const next: Sweep = last === undefined ? { version, isDone: true } : { version, after: last };
   // If another process has written since, it has raised the same portals.
   await runtime.storage.put(DEPLOY_SWEEP, next, { ifVersion: stored?.version ?? null });
   if (next.isDone) runtime.log.info("deploy sweep finished", { event: "deploy_sweep.finished", version });
   return next.isDone === true;
+}
+
+/** Raises the target of a portal. One of newer code, or whose encryption key is gone, must not keep the others waiting. */
+async function raiseUnlessUnreadable(runtime: AppRuntime, memberId: string, version: string): Promise<void> {
+  try {
+    await raiseTarget(runtime, memberId, version);
+  } catch (err) {
+    if (!isUnreadable(err)) throw err;
+    runtime.log.warn("portal not readable", { event: "deploy_sweep.skipped", memberId, err });
+  }
 }

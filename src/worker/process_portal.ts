@@ -16,6 +16,7 @@ import { portalKey } from "../portal/keys.ts";
 import { acquireLease, type PortalLease } from "../portal/lease.ts";
 import { LeaseLostError, RecordLostError } from "../portal/lease_lost.ts";
 import type { PortalRecord } from "../portal/record.ts";
+import { isUnreadable } from "../storage/unreadable.ts";
 import type { Upgrade } from "../upgrade/definition.ts";
 import { isDue, type NextAction, nextAction } from "../upgrade/next_action.ts";
 import type { Checks } from "./checks.ts";
@@ -40,8 +41,8 @@ export interface ProcessedPortal {
   /** Number of events whose work failed. */
   readonly failed: number;
   /**
-   * Schedule entry with which the portal was released. Absent if another process holds the lease, newer code has written
-   * what is stored, or processing failed.
+   * Schedule entry with which the portal was released. Absent if another process holds the lease, what is stored cannot be
+   * read, or processing failed.
    */
   readonly released?: { readonly due: string | undefined };
 }
@@ -140,7 +141,8 @@ function reportStop({ signal, log }: AppRuntime, memberId: string, err: unknown)
     return false;
   }
   log.error("processing failed", { event: "portal.processing_failed", memberId, err });
-  return true;
+  // Otherwise such portals, which stay due, would use up the limit of each tick.
+  return !isUnreadable(err);
 }
 
 /** Number of passes without a turn of the event loop, which a storage in memory does not give. */

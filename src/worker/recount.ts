@@ -1,22 +1,24 @@
 /**
  * The rolling recount: repairs index entries, schedule entries and totals after crashes. Each tick looks at one page: first at
  * the index entries, then at the schedule entries, which records may no longer name, then at the records, whose index entries
- * may be missing, and counts them. Portals that newer code wrote are left to its recount.
+ * may be missing, and counts them. Portals that cannot be read here, such as those that newer code wrote, are left to the recount of other processes.
  */
 import { delay } from "../async/time.ts";
 import { defined } from "../defined.ts";
 import { FormatError } from "../errors.ts";
 import type { AppRuntime } from "../plugin/runtime.ts";
+import { findRecord, listRecords } from "../portal/find_record.ts";
 import { DELIVERIES, dueKey, INDEX, portalKey, PORTALS, RECOUNT, SCHEDULE } from "../portal/keys.ts";
 import { indexKeysOf, isIndexedAs } from "../portal/portal_index.ts";
 import { readCredentials } from "../portal/credentials_record.ts";
-import { isNewer, type PortalRecord, readRecord } from "../portal/record.ts";
+import type { PortalRecord } from "../portal/record.ts";
 import { type ChangeRecord, writeRecord } from "../portal/record_store.ts";
 import { entryId, type ScheduleEntry, scheduleEntryOf } from "../portal/schedule.ts";
 import { addToCounts, type Counts, FLUSH_MS, readTotals, replaceTotal, shardOf, totalNames } from "../portal/totals.ts";
 import { encodeKey } from "../storage/key.ts";
-import { listKeys } from "../storage/list_keys.ts";
+import { listEntries, listKeys } from "../storage/list_keys.ts";
 import type { Entry, Key, Storage } from "../storage/storage.ts";
+import { isUnreadable } from "../storage/unreadable.ts";
 
 /** Number of portals in a page. */
 const PORTALS_A_PAGE = 256;
@@ -51,8 +53,8 @@ interface Counted {
   readonly shard: string;
   readonly counts: Counts;
   readonly version: string | null;
-  /** Newer code wrote some of the portals, and counts the shard. */
-  readonly hasNewer?: true;
+  /** Some of the portals cannot be read: another process counts the shard. */
+  readonly isPartial?: true;
 }
 
 /** Raised if older code would misread the progress. */
@@ -137,13 +139,13 @@ async function checkEntries(runtime: AppRuntime, after: Key | undefined): Promis
   const byPortal = new Map<string, Entry<unknown>[]>();
   let last: Key | undefined;
   let count = 0;
-  for await (const entry of storage.list(INDEX, { limit: ENTRIES_A_PAGE, ...defined({ after }) })) {
+  for await (const entry of listEntries(storage, INDEX, { limit: ENTRIES_A_PAGE, ...defined({ after }) })) {
     const memberId = entry.key.at(-1)!;
-    byPortal.set(memberId, [...byPortal.get(memberId) ?? [], entry]);
+    if (entry.version !== undefined) byPortal.set(memberId, [...byPortal.get(memberId) ?? [], entry]);
     last = entry.key;
     count++;
   }
-  await forEach([...byPortal], ([memberId, entries]) => deleteUnnamed(runtime, memberId, entries));
+  await forEach(runtime, byPortal, ([memberId, entries]) => deleteUnnamed(runtime, memberId, entries));
   return count < ENTRIES_A_PAGE ? undefined : last;
 }
 
@@ -152,9 +154,9 @@ async function deleteUnnamed(
   memberId: string,
   entries: readonly Entry<unknown>[],
 ): Promise<void> {
-  const entry = await storage.get<PortalRecord>(portalKey(memberId));
-  if (isNewer(entry)) return;
-  const record = readRecord(entry);
+  const entry = await findRecord(storage, memberId);
+  if (entry === "unreadable") return;
+  const record = entry?.value;
   const named = await encodedKeysOf(record);
   const unnamed = entries.filter(({ key }) => !named.has(encodeKey(key)));
   if (unnamed.length === 0) return;
@@ -187,10 +189,14 @@ async function checkSchedule(runtime: AppRuntime, after: Key | undefined): Promi
   const { storage, clock } = runtime;
   const start = after ?? [...SCHEDULE, entryId(clock() + SOON_MS, "")];
   const entries: ScheduleEntry[] = [];
-  for await (const { key } of storage.list(SCHEDULE, { limit: ENTRIES_A_PAGE, after: start })) {
+  for await (const key of listKeys(storage, SCHEDULE, { limit: ENTRIES_A_PAGE, after: start })) {
     entries.push(scheduleEntryOf(key));
   }
-  await forEach(entries, (entry) => deleteOrphaned(runtime, entry));
+  await forEach(
+    runtime,
+    entries.map((entry) => [entry.memberId, entry]),
+    ([, entry]) => deleteOrphaned(runtime, entry),
+  );
   return entries.length < ENTRIES_A_PAGE ? undefined : entries.at(-1)!.key;
 }
 
@@ -199,10 +205,8 @@ async function deleteOrphaned(
   { storage, clock, random, log }: AppRuntime,
   { key, memberId, due }: ScheduleEntry,
 ): Promise<void> {
-  const entry = await storage.get<PortalRecord>(portalKey(memberId));
-  if (isNewer(entry)) return;
-  const record = readRecord(entry);
-  if (record === undefined || record.due === due) return;
+  const entry = await findRecord(storage, memberId);
+  if (entry === "unreadable" || entry === null || entry.value.due === due) return;
   const deliveries = await Array.fromAsync(listKeys(storage, [...DELIVERIES, memberId], { limit: 1 }));
   const before = deliveries.map(() => ({ put: dueKey(entryId(clock(), random()), memberId), value: {} }));
   // A write that has put the entry and not yet its record is refused from now on, and puts another one.
@@ -219,25 +223,27 @@ async function checkPortals(runtime: AppRuntime, after: Key, started: Counted | 
   const { storage } = runtime;
   // Before the records: a total that changes from now on is left for the next round.
   const totals = await readTotals(storage);
-  const entries = await Array.fromAsync(storage.list<PortalRecord>(PORTALS, { limit: PORTALS_A_PAGE, after }));
-  const records = entries.filter((entry) => !isNewer(entry)).map((entry) => readRecord(entry)!);
-  await forEach(records, (record) => putMissing(runtime, record));
-  await forEach(records, (record) => deleteLeftCredentials(runtime, record));
+  const portals = await Array.fromAsync(listRecords(storage, { limit: PORTALS_A_PAGE, after }));
+  await forEach(runtime, portals, async ([, entry]) => {
+    if (entry === "unreadable") return;
+    await putMissing(runtime, entry.value);
+    await deleteLeftCredentials(runtime, entry.value);
+  });
 
   const differing: Counted[] = [];
   let counting = started;
   const finish = (): void => {
-    if (counting === undefined || counting.hasNewer) return;
+    if (counting === undefined || counting.isPartial) return;
     if (!isSame(totals.get(counting.shard)?.counts ?? {}, counting.counts)) differing.push(counting);
   };
-  for (const entry of entries) {
-    const shard = shardOf(entry.key.at(-1)!);
+  for (const [memberId, entry] of portals) {
+    const shard = shardOf(memberId);
     if (counting?.shard !== shard) {
       finish();
       counting = { shard, counts: {}, version: totals.get(shard)?.version ?? null };
     }
-    if (isNewer(entry)) {
-      counting = { ...counting, hasNewer: true };
+    if (entry === "unreadable") {
+      counting = { ...counting, isPartial: true };
       continue;
     }
     const { indexedAs } = entry.value;
@@ -246,10 +252,10 @@ async function checkPortals(runtime: AppRuntime, after: Key, started: Counted | 
     for (const name of totalNames(indexedAs)) addToCounts(counts, name, 1);
     counting = { ...counting, counts: Object.fromEntries(counts) };
   }
-  const isDone = entries.length < PORTALS_A_PAGE;
+  const isDone = portals.length < PORTALS_A_PAGE;
   if (isDone) finish();
   const found = differing.length > 0 ? { differing } : {};
-  return isDone ? { isDone, ...found } : { after: entries.at(-1)!.key, ...found, ...defined({ counting }) };
+  return isDone ? { isDone, ...found } : { after: portalKey(portals.at(-1)![0]), ...found, ...defined({ counting }) };
 }
 
 async function putMissing({ storage, log }: AppRuntime, record: PortalRecord): Promise<void> {
@@ -269,8 +275,18 @@ async function putMissing({ storage, log }: AppRuntime, record: PortalRecord): P
 
 async function missingOf(storage: Storage, record: PortalRecord): Promise<Key[]> {
   const keys = await indexKeysOf(record);
-  const entries = await Promise.all(keys.map((key) => storage.get(key)));
-  return keys.filter((_, i) => entries[i] === null);
+  const areStored = await Promise.all(keys.map((key) => isStored(storage, key)));
+  return keys.filter((_, i) => !areStored[i]);
+}
+
+/** Returns whether there is an entry, whether or not it can be read. */
+async function isStored(storage: Storage, key: Key): Promise<boolean> {
+  try {
+    return await storage.get(key) !== null;
+  } catch (error) {
+    if (isUnreadable(error)) return true;
+    throw error;
+  }
 }
 
 function isSame(a: Counts, b: Counts): boolean {
@@ -278,9 +294,25 @@ function isSame(a: Counts, b: Counts): boolean {
   return names.length === Object.keys(b).length && names.every((name) => a[name] === b[name]);
 }
 
-/** Calls `work` for all items, some at a time. */
-async function forEach<T>(items: readonly T[], work: (item: T) => Promise<void>): Promise<void> {
-  for (let i = 0; i < items.length; i += CONCURRENCY) await Promise.all(items.slice(i, i + CONCURRENCY).map(work));
+/** What is looked at of a portal. */
+type OfPortal<T> = readonly [memberId: string, item: T];
+
+/** Calls `work` for all portals, some at a time. One of which something cannot be read must not end the round. */
+async function forEach<T>(
+  { log }: AppRuntime,
+  portals: Iterable<OfPortal<T>>,
+  work: (portal: OfPortal<T>) => Promise<void>,
+): Promise<void> {
+  const all = [...portals];
+  const tryOne = async (portal: OfPortal<T>): Promise<void> => {
+    try {
+      await work(portal);
+    } catch (err) {
+      if (!isUnreadable(err)) throw err;
+      log.warn("portal not readable", { event: "recount.skipped", memberId: portal[0], err });
+    }
+  };
+  for (let i = 0; i < all.length; i += CONCURRENCY) await Promise.all(all.slice(i, i + CONCURRENCY).map(tryOne));
 }
 
 /**

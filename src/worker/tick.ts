@@ -239,7 +239,7 @@ function createRound(runtime: AppRuntime, worker: Worker, { limit, concurrency, 
     if (processed.released !== undefined) lagMs = Math.max(lagMs, lateMs);
     handled += processed.handled;
     failed += processed.failed;
-    // Does not count: a portal that another process holds, or newer code has written, must not displace others.
+    // Does not count: a portal that another process holds, or that cannot be read, must not displace others.
     if (processed.released === undefined && processed.failed === 0) started--;
     try {
       for (const entry of entries) await deleteStale(runtime, entry, processed.released);

@@ -41,14 +41,14 @@ export const PORTALS_TEXTS = {
   },
   "portals.unreadable": {
     en: {
-      one: "{count} portal was written by newer code, and this process cannot show it.",
-      other: "{count} portals were written by newer code, and this process cannot show them.",
+      one: "{count} portal cannot be read: newer code wrote it, or its encryption key is missing.",
+      other: "{count} portals cannot be read: newer code wrote them, or their encryption key is missing.",
     },
     ru: {
-      one: "{count} портал записан более новым кодом, этот процесс не может его показать.",
-      few: "{count} портала записаны более новым кодом, этот процесс не может их показать.",
-      many: "{count} порталов записаны более новым кодом, этот процесс не может их показать.",
-      other: "{count} портала записаны более новым кодом, этот процесс не может их показать.",
+      one: "{count} портал не читается: его записал более новый код, или нет его ключа шифрования.",
+      few: "{count} портала не читаются: их записал более новый код, или нет их ключа шифрования.",
+      many: "{count} порталов не читаются: их записал более новый код, или нет их ключа шифрования.",
+      other: "{count} портала не читаются: их записал более новый код, или нет их ключа шифрования.",
     },
   },
 } as const satisfies Texts;

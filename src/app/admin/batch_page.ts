@@ -7,10 +7,10 @@
 import { defined } from "../../defined.ts";
 import { OnAppUpdateError, StorageError } from "../../errors.ts";
 import { isMarked } from "../../portal/batch_marks.ts";
-import { openBatchKey, portalKey } from "../../portal/keys.ts";
-import type { PortalRecord } from "../../portal/record.ts";
+import { openBatchKey } from "../../portal/keys.ts";
 import { redactError } from "../../redact.ts";
 import type { Storage } from "../../storage/storage.ts";
+import { isUnreadable } from "../../storage/unreadable.ts";
 import { type ActionParts, retry, rollback, setInitialVersion, setTarget, skip } from "./actions.ts";
 import { type Audited, completeAudit, hasBegun, type NewAuditEntry } from "./audit.ts";
 import { isOfBatch, recordsOfBatch } from "./batch_match.ts";
@@ -126,10 +126,10 @@ async function actOn(
   memberId: string,
 ): Promise<Outcome> {
   const { storage, log, issuedTokens } = parts.runtime;
-  const record = tryReadRecord(await storage.get<PortalRecord>(portalKey(memberId)));
+  const record = await tryReadRecord(storage, memberId);
   const auditId = `${id}-${memberId}`;
   if (record === "unreadable") {
-    log.warn("batch operation: portal left to newer code", { event: "batch.unreadable", batchId: id, memberId });
+    log.warn("batch operation: portal not readable", { event: "batch.unreadable", batchId: id, memberId });
     return "refused";
   }
   if (record !== undefined && isMarked(record, id)) {
@@ -156,7 +156,7 @@ async function actOn(
     });
     return "done";
   } catch (error) {
-    if (error instanceof StorageError) throw error;
+    if (error instanceof StorageError && !isUnreadable(error)) throw error;
     if (error instanceof OnAppUpdateError && error.code === "busy") return "busy";
     const err = redactError(error, issuedTokens(memberId));
     log.info("batch operation: action refused", { event: "batch.refused", batchId: id, memberId, err });

@@ -1,14 +1,15 @@
 /** Lists of portals. */
 import { checkOptions, option, type OptionRules } from "../../check_options.ts";
 import { defined } from "../../defined.ts";
-import { type BlockedReason, FormatError } from "../../errors.ts";
+import type { BlockedReason } from "../../errors.ts";
 import type { PortalFilter, PortalMatch, PortalPage } from "../../plugin/admin_pages.ts";
-import { type IndexKind, portalKey, PORTALS } from "../../portal/keys.ts";
+import { findRecord, listRecords, type Unreadable } from "../../portal/find_record.ts";
+import { type IndexKind, PORTALS } from "../../portal/keys.ts";
 import type { PortalState } from "../../portal/portal.ts";
 import { comparableDomain, INDEX_KINDS, indexPrefixOf, valuesOf } from "../../portal/portal_index.ts";
-import { type PortalRecord, readRecord, snapshot } from "../../portal/record.ts";
+import { type PortalRecord, snapshot } from "../../portal/record.ts";
 import { listKeys } from "../../storage/list_keys.ts";
-import type { Entry, Key, Storage } from "../../storage/storage.ts";
+import type { Key, Storage } from "../../storage/storage.ts";
 
 /** Maximum number of portals that are read at a time. */
 const READ_TOGETHER = 100;
@@ -89,7 +90,7 @@ export interface RecordPageOptions {
 /** A page of records. */
 export interface RecordPage {
   readonly records: readonly PortalRecord[];
-  /** The `member_id`s of portals whose records newer code wrote: by one of their index entries, they may match. */
+  /** The `member_id`s of portals whose records cannot be read: by one of their index entries, they may match. */
   readonly unreadable: readonly string[];
   /** The portal after which the next page begins; absent after the last one. */
   readonly next?: string;
@@ -170,17 +171,13 @@ function pageAfter(prefix: Key, after: string | undefined, limit: number): { lim
 interface ListedPortal {
   readonly memberId: string;
   /** `undefined` if the portal is not stored. */
-  readonly record: PortalRecord | "unreadable" | undefined;
+  readonly record: PortalRecord | Unreadable | undefined;
 }
 
-/** Returns the record of a portal; `"unreadable"` if newer code wrote it: it must not keep others out of lists. */
-export function tryReadRecord(entry: Entry<PortalRecord> | null): ListedPortal["record"] {
-  try {
-    return readRecord(entry);
-  } catch (error) {
-    if (error instanceof FormatError) return "unreadable";
-    throw error;
-  }
+/** Reads the record of a portal; `undefined` if it is not stored. */
+export async function tryReadRecord(storage: Storage, memberId: string): Promise<ListedPortal["record"]> {
+  const entry = await findRecord(storage, memberId);
+  return entry === "unreadable" ? entry : entry?.value;
 }
 
 /** Reads a page of portals: from their records, or from those that index entries lead to. */
@@ -191,8 +188,8 @@ async function readPage(
 ): Promise<ListedPortal[]> {
   const listed: ListedPortal[] = [];
   if (prefix === PORTALS) {
-    for await (const entry of storage.list<PortalRecord>(prefix, options)) {
-      listed.push({ memberId: entry.key.at(-1)!, record: tryReadRecord(entry) });
+    for await (const [memberId, entry] of listRecords(storage, options)) {
+      listed.push({ memberId, record: entry === "unreadable" ? entry : entry.value });
     }
     return listed;
   }
@@ -200,7 +197,7 @@ async function readPage(
   for await (const key of listKeys(storage, prefix, options)) keys.push(key);
   return await Promise.all(keys.map(async (key) => {
     const memberId = key.at(-1)!;
-    return { memberId, record: tryReadRecord(await storage.get<PortalRecord>(portalKey(memberId))) };
+    return { memberId, record: await tryReadRecord(storage, memberId) };
   }));
 }
 

@@ -2,7 +2,6 @@
 import { checkOptions, option, type OptionRules } from "../../check_options.ts";
 import { defined } from "../../defined.ts";
 import type { StuckFilter, StuckGroup } from "../../plugin/admin_pages.ts";
-import { portalKey } from "../../portal/keys.ts";
 import { indexPrefixOf } from "../../portal/portal_index.ts";
 import { blockOf, type PortalRecord } from "../../portal/record.ts";
 import type { CauseCount, Totals } from "../../portal/totals.ts";
@@ -56,7 +55,7 @@ async function portalsOf(storage: Storage, { status, blockedOn, fingerprint }: C
       : indexPrefixOf("state", status));
   let similar: PortalRecord | undefined;
   for await (const key of listKeys(storage, prefix, { limit: MAX_READ })) {
-    const record = tryReadRecord(await storage.get<PortalRecord>(portalKey(key.at(-1)!)));
+    const record = await tryReadRecord(storage, key.at(-1)!);
     if (record === undefined || record === "unreadable" || record.indexedAs?.fingerprint !== fingerprint) continue;
     const { state, blocked } = record.indexedAs ?? {};
     if (state === status && (blockedOn === undefined || blocked === blockedOn)) return { example: record };

@@ -1,10 +1,11 @@
 import assert from "node:assert/strict";
 import { type App, type Batch, createApp, memoryStorage, type NewBatch, type Storage } from "@b24/onappupdate";
 import { StorageError } from "@b24/onappupdate/errors";
-import { openBatchKey } from "../../../src/portal/keys.ts";
+import { openBatchKey, portalKey } from "../../../src/portal/keys.ts";
 import { PORTAL_FORMAT, type PortalRecord } from "../../../src/portal/record.ts";
 import { writeRecord } from "../../../src/portal/record_store.ts";
 import { MEMBER_ID, OTHER_MEMBER_ID, quietLogger, rig, trustAll } from "../../support/app.ts";
+import { withoutKeyOf } from "../../support/lost_key.ts";
 import { OPERATOR } from "../../support/operator.ts";
 import { describe, it } from "../../support/test.ts";
 import { until } from "../../support/until.ts";
@@ -385,6 +386,16 @@ describe("admin.batches", () => {
     const { value } = (await storage.get<PortalRecord>(["portal", newer]))!;
     await storage.put(["portal", newer], { ...value, format: PORTAL_FORMAT + 1 });
     const app = appOf(storage);
+    assert.equal((await app.admin.batches.start({ ...RETRY, expect: 3 })).matched, 3);
+    await app.settled();
+    const [batch] = await app.admin.batches.list();
+    assert.deepEqual([batch!.state, batch!.done, batch!.refused], ["finished", 2, 1]);
+    await app.close();
+  });
+
+  it("refuse portals whose encryption key is gone, and go on", async () => {
+    const inner = await filled(3);
+    const app = appOf(await withoutKeyOf(inner, [portalKey(ids(2)[1]!)]));
     assert.equal((await app.admin.batches.start({ ...RETRY, expect: 3 })).matched, 3);
     await app.settled();
     const [batch] = await app.admin.batches.list();

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { type App, memoryStorage, type PortalFilter, type PortalPage, type Storage } from "@b24/onappupdate";
 import { copyStorage, encrypted } from "@b24/onappupdate/storage";
 import { listPortals } from "../../../src/app/admin/portals.ts";
-import { indexKey } from "../../../src/portal/keys.ts";
+import { indexKey, portalKey } from "../../../src/portal/keys.ts";
 import { PORTAL_FORMAT, type PortalRecord } from "../../../src/portal/record.ts";
 import { writeRecord } from "../../../src/portal/record_store.ts";
 import { createSnapshots } from "../../../src/portal/count_snapshots.ts";
@@ -10,6 +10,7 @@ import { createTotals } from "../../../src/portal/totals.ts";
 import { quietLogger, rig } from "../../support/app.ts";
 import { type CountingStorage, countingStorage } from "../../support/counting_storage.ts";
 import { old } from "../../support/keys.ts";
+import { withoutKeyOf } from "../../support/lost_key.ts";
 import { COMBINED_PAGES, LOOK_UP, PAGES, storePortals } from "../../support/many_portals.ts";
 import { before, describe, it } from "../../support/test.ts";
 import { virtualTime } from "../../support/time.ts";
@@ -146,6 +147,18 @@ describe("admin.portals()", () => {
     const first = await listPortals(storage, { limit: 2 });
     assert.deepEqual([first.items.length, first.unreadable, first.next], [1, ["b"], "b"]);
     assert.deepEqual(Object.keys(await listPortals(storage, { after: "b" })), ["items"]);
+  });
+
+  it("shows pages with portals whose encryption key is gone, by their `member_id`s", async () => {
+    const inner = memoryStorage();
+    for (const id of ["a", "b", "c"]) await writeRecord(inner, id, () => ({ record: record(id) }));
+    const storage = await withoutKeyOf(inner, [portalKey("b")]);
+    for (const filter of [{}, { status: "current" }] as const) {
+      const { items, unreadable, next } = await listPortals(storage, filter);
+      assert.deepEqual([items.map(({ memberId }) => memberId), unreadable, next], [["a", "c"], ["b"], undefined]);
+    }
+    const first = await listPortals(storage, { limit: 2 });
+    assert.deepEqual([first.items.length, first.unreadable, first.next], [1, ["b"], "b"]);
   });
 });
 

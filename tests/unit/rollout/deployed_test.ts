@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { memoryStorage, NonRetriableError, type Storage } from "@b24/onappupdate";
 import { codeAt, inOrderOf, memberIds, storeInstalled, tickOut, versionsOf } from "../../support/rollout.ts";
 import { indexKey, portalKey } from "../../../src/portal/keys.ts";
+import { withoutKeyOf } from "../../support/lost_key.ts";
 import { OPERATOR } from "../../support/operator.ts";
 import { movableClock } from "../../support/app.ts";
 import { describe, it } from "../../support/test.ts";
@@ -73,6 +74,17 @@ describe("a rollout of a deployed version", () => {
     await tickOut(app);
     assert.equal(begun.length, 99);
     assert.deepEqual((await storage.get(portalKey(IDS[7]!)))?.value, newer);
+    await app.close();
+  });
+
+  it("goes on with the others after a portal whose encryption key is gone", async () => {
+    const inner = await installed();
+    const storage = await withoutKeyOf(inner, [portalKey(IDS[7]!), indexKey("state", "current", IDS[7]!)]);
+    const { app, begun } = codeAt("2.0.0", { storage, rollout: { stages: [{ portals: 5 }, { percent: 100 }] } });
+    await tickOut(app);
+    await app.admin.rollout.promote("2.0.0", OPERATOR);
+    await tickOut(app);
+    assert.equal(begun.length, 99);
     await app.close();
   });
 

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { memoryStorage, type Storage } from "@b24/onappupdate";
+import { StorageError } from "@b24/onappupdate/errors";
 import { portalKey } from "../../../src/portal/keys.ts";
 import { PORTAL_FORMAT, type PortalRecord } from "../../../src/portal/record.ts";
 import type { Slot } from "../../../src/rollout/breaker.ts";
@@ -63,6 +64,16 @@ describe("reclaimSlots()", () => {
     await storage.put(portalKey("a"), record);
     await reclaim();
     assert.deepEqual(await left(), { a: MINUTE });
+  });
+
+  it("leaves the slot of a portal alone whose encryption key is gone, and frees the others", async () => {
+    const { storage, reclaim, left } = await setUp({ lost: 0, other: 0 });
+    const get: Storage["get"] = (key) => {
+      if (key[1] === "lost") throw new StorageError("cannot decrypt", { unreadableKey: key });
+      return storage.get(key);
+    };
+    await reclaim({ ...storage, get });
+    assert.deepEqual(await left(), { lost: 0 });
   });
 
   it("leaves the slot of a portal alone that newer code wrote, and frees the others", async () => {

@@ -1,6 +1,8 @@
 import assert from "node:assert/strict";
 import { memoryStorage, NonRetriableError, type RolloutStatus } from "@b24/onappupdate";
 import { countingStorage } from "../../support/counting_storage.ts";
+import { portalKey } from "../../../src/portal/keys.ts";
+import { withoutKeyOf } from "../../support/lost_key.ts";
 import { codeAt, memberIds, storeInstalled } from "../../support/rollout.ts";
 import { describe, it } from "../../support/test.ts";
 
@@ -46,5 +48,22 @@ describe("admin.rollout.status()", () => {
     const rows = (cost: typeof few.cost): number => Math.max(cost.rows, 2 * 256);
     assert.ok(many.cost.operations <= 1.5 * few.cost.operations, JSON.stringify([few.cost, many.cost]));
     assert.ok(rows(many.cost) <= 1.5 * rows(few.cost), JSON.stringify([few.cost, many.cost]));
+  });
+
+  it("leaves out portals that newer code wrote, and those whose encryption key is gone", async () => {
+    const inner = memoryStorage();
+    const ids = memberIds(4);
+    await storeInstalled(inner, ids, "1.0.0");
+    const storage = await withoutKeyOf(inner, []);
+    const upgrade = (): never => {
+      throw new NonRetriableError("no");
+    };
+    const { app } = codeAt("2.0.0", { storage, rollout: { pauseWhen: { failed: 10 } }, upgrade });
+    await app.tick();
+    await storage.put(portalKey(ids[0]!), { format: 1000 });
+    await withoutKeyOf(inner, [portalKey(ids[1]!)]);
+    const { failures } = (await app.admin.rollout.status())!;
+    assert.deepEqual(failures.map(({ count, memberIds }) => [count, memberIds]), [[4, ids.slice(2)]]);
+    await app.close();
   });
 });

@@ -1,8 +1,9 @@
 import assert from "node:assert/strict";
 import { type App, createApp, deployed, memoryStorage, type Storage } from "@b24/onappupdate";
 import { StorageError } from "@b24/onappupdate/errors";
-import { DEPLOY_SWEEP, PAUSE, portalKey } from "../../../src/portal/keys.ts";
+import { DEPLOY_SWEEP, indexKey, PAUSE, portalKey } from "../../../src/portal/keys.ts";
 import { quietLogger, rig, trustAll } from "../../support/app.ts";
+import { withoutKeyOf } from "../../support/lost_key.ts";
 import { OPERATOR } from "../../support/operator.ts";
 import { describe, it } from "../../support/test.ts";
 
@@ -60,6 +61,20 @@ describe("tick() after a deploy of deployed()", () => {
     const others = IDS.filter((id) => id !== IDS[2]);
     assert.deepEqual(ran.filter((text) => !text.startsWith("told")).sort(), others.map((id) => `${id[0]} 2.2.0 2.3.0`));
     assert.deepEqual((await storage.get(portalKey(IDS[2]!)))?.value, newer);
+    assert.deepEqual((await storage.get(DEPLOY_SWEEP))?.value, { version: "2.3.0", isDone: true });
+    await app.close();
+  });
+
+  it("leaves a portal alone whose encryption key is gone, and raises the others", async () => {
+    const inner = await installedAt("2.2.0");
+    const storage = await withoutKeyOf(inner, [portalKey(IDS[2]!), indexKey("state", "current", IDS[4]!)]);
+    const unreadable = await inner.get(portalKey(IDS[2]!));
+    const ran: string[] = [];
+    const app = codeAt("2.3.0", storage, ran);
+    for (let tick = 0; tick < 2; tick++) assert.equal((await app.tick()).failed, 0);
+    const others = IDS.filter((id) => id !== IDS[2]);
+    assert.deepEqual(ran.filter((text) => !text.startsWith("told")).sort(), others.map((id) => `${id[0]} 2.2.0 2.3.0`));
+    assert.deepEqual(await inner.get(portalKey(IDS[2]!)), unreadable);
     assert.deepEqual((await storage.get(DEPLOY_SWEEP))?.value, { version: "2.3.0", isDone: true });
     await app.close();
   });

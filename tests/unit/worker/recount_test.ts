@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { type App, createApp, memoryStorage, NonRetriableError, type Storage } from "@b24/onappupdate";
 import {
+  credentialsKey,
   deliveryKey,
   dueKey,
   INDEX,
@@ -16,6 +17,7 @@ import { writeRecord } from "../../../src/portal/record_store.ts";
 import { entryId, listDue } from "../../../src/portal/schedule.ts";
 import { crashingStorage } from "../../support/crashing.ts";
 import { MEMBER_ID, OTHER_MEMBER_ID, quietLogger, rig } from "../../support/app.ts";
+import { withoutKeyOf } from "../../support/lost_key.ts";
 import { OPERATOR } from "../../support/operator.ts";
 import { shardOf } from "../../../src/portal/totals.ts";
 import type { Entry, Key } from "../../../src/storage/storage.ts";
@@ -128,6 +130,47 @@ describe("the recount", () => {
       { status: "current", version: "2.0.0", count: 1 },
       { status: "current", version: "3.0.0", count: 2 },
     ]);
+    await made.app.close();
+  });
+
+  it("leaves portals and entries alone whose encryption key is gone, and repairs the others", async () => {
+    const inner = memoryStorage();
+    const [near, other] = [`${MEMBER_ID.slice(0, 2)}${"f".repeat(30)}`, OTHER_MEMBER_ID];
+    for (const id of [MEMBER_ID, near, other]) await writeRecord({ ...inner }, id, () => ({ record: record(id) }));
+    const later = new Date(2100, 0).getTime();
+    const lost: Key[] = [
+      portalKey(MEMBER_ID),
+      indexKey("state", "current", MEMBER_ID),
+      indexKey("state", "current", near),
+      dueKey(entryId(later, "lost"), MEMBER_ID),
+    ];
+    await inner.put(totalKey(shardOf(MEMBER_ID)), { format: 1, counts: { "current 2.0.0": 2 } });
+    const storage = await withoutKeyOf(inner, lost);
+    const unreadable = await Promise.all(lost.map((key) => inner.get(key)));
+    await storage.put(indexKey("state", "parked", other), {});
+    await storage.put(dueKey(entryId(later, "orphaned"), other), {});
+    await storage.delete(indexKey("version", "2.0.0", near));
+    const made = rig({ storage });
+    await round(made, 6);
+    assert.deepEqual(await Promise.all(lost.map((key) => inner.get(key))), unreadable);
+    assert.equal(await storage.get(indexKey("state", "parked", other)), null);
+    assert.equal(await storage.get(dueKey(entryId(later, "orphaned"), other)), null);
+    assert.notEqual(await storage.get(indexKey("version", "2.0.0", near)), null);
+    assert.deepEqual(await made.app.admin.counts(), [{ status: "current", version: "2.0.0", count: 3 }]);
+    assert.deepEqual(made.lines.filter((line) => line.includes('"recount.failed"')), []);
+    await made.app.close();
+  });
+
+  it("goes on after a portal whose credentials cannot be read", async () => {
+    const inner = memoryStorage();
+    const removed = record(MEMBER_ID, { status: "uninstalled", uninstalledTs: 2, purgeAt: 1e15 });
+    for (const one of [removed, record(OTHER_MEMBER_ID)]) await put(inner, one);
+    const storage = await withoutKeyOf(inner, [credentialsKey(MEMBER_ID)]);
+    const made = rig({ storage });
+    await round(made, 4);
+    assert.deepEqual(made.lines.filter((line) => line.includes('"recount.failed"')), []);
+    assert.equal(made.lines.filter((line) => line.includes('"recount.skipped"')).length, 1);
+    await assertExact(storage, made.app);
     await made.app.close();
   });
 

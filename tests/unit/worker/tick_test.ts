@@ -10,6 +10,7 @@ import { verificationSettings } from "../../../src/plugin/verification_policy.ts
 import { createBudget } from "../../../src/verify/budget.ts";
 import { createTicker } from "../../../src/worker/tick.ts";
 import type { Worker } from "../../../src/worker/worker.ts";
+import { withoutKeyOf } from "../../support/lost_key.ts";
 import { MEMBER_ID, OTHER_MEMBER_ID, quietLogger, rig } from "../../support/app.ts";
 import { type Crowd, crowd, memberIdOf, numberOf } from "../../support/crowd.ts";
 import { describe, it } from "../../support/test.ts";
@@ -69,14 +70,15 @@ describe("tick()", () => {
     assert.deepEqual(await scheduled(storage), []);
   });
 
-  it("processes every portal, however many others are leased or written by newer code", async () => {
-    const storage = memoryStorage();
+  it("processes every portal, however many others are leased, written by newer code or not decipherable", async () => {
+    const inner = memoryStorage();
+    const storage = await withoutKeyOf(inner, []);
     const { app, portal, send, clock, later } = rig({ storage });
     let isBroken = true;
     app.upgrade("3", () => isBroken ? Promise.reject(new Error("not yet")) : undefined);
     await send(portal.install(2));
     await send(portal.update(3));
-    const others = ["leased", "newer code", "without a record"].flatMap((kind) =>
+    const others = ["leased", "newer code", "encrypted", "without a record"].flatMap((kind) =>
       Array.from({ length: 50 }, (_, i) => ({ kind, memberId: `${kind} ${i}` }))
     );
     for (const { kind, memberId } of others) {
@@ -85,6 +87,7 @@ describe("tick()", () => {
       const record = { memberId, status: "installed", applied: [], due };
       const lease = { owner: "another", until: clock() + 1e9 };
       if (kind === "leased") await storage.put(portalKey(memberId), { ...record, format: PORTAL_FORMAT, lease });
+      if (kind === "encrypted") await withoutKeyOf(inner, [portalKey(memberId)]);
       if (kind === "newer code") await storage.put(portalKey(memberId), { ...record, format: PORTAL_FORMAT + 1 });
     }
     isBroken = false;
