@@ -4,6 +4,7 @@ import { FormatError } from "../errors.ts";
 import type { Pause } from "../plugin/admin_reports.ts";
 import type { AppRuntime } from "../plugin/runtime.ts";
 import { PAUSE } from "../portal/keys.ts";
+import { isUnreadable } from "../storage/unreadable.ts";
 
 interface StoredPause extends Pause {
   readonly format: typeof PAUSE_FORMAT;
@@ -12,14 +13,17 @@ interface StoredPause extends Pause {
 /** Raised if older code would misread a pause. */
 const PAUSE_FORMAT = 1;
 
+/** Stands for a pause that newer code has stored, or whose encryption key is missing. */
+const UNREADABLE: Omit<Pause, "since"> = { by: "unknown", reason: "the stored pause cannot be read" };
+
 /** Time (ms) that a process relies on what it has read. */
 const KNOWN_MS = 5000;
 
 /** The pause, as one app reads and changes it. */
 export interface PauseSwitch {
   /**
-   * Resolves to the pause; `undefined` if the app is not paused. At most five seconds old; the last known one if it cannot be
-   * read.
+   * Resolves to the pause; `undefined` if the app is not paused. At most five seconds old; the last known one if the storage
+   * fails.
    */
   readonly current: () => Promise<Pause | undefined>;
   /** Returns whether the app was paused when this process last looked. */
@@ -32,7 +36,7 @@ export interface PauseSwitch {
 
 /** Returns the switch of an app. */
 export function createPauseSwitch(
-  { storage, time, log }: Pick<AppRuntime, "storage" | "time" | "log">,
+  { storage, clock, time, log }: Pick<AppRuntime, "storage" | "clock" | "time" | "log">,
 ): PauseSwitch {
   const reads = new Map<string, Promise<void>>();
   let known: Pause | undefined;
@@ -47,6 +51,8 @@ export function createPauseSwitch(
       note(entry?.value);
     } catch (err) {
       log.warn("failed to read whether the app is paused", { event: "pause.read_failed", err });
+      // There is one, whatever it says.
+      if (isUnreadable(err)) note(known ?? { ...UNREADABLE, since: clock() });
     }
   }
 

@@ -1,6 +1,8 @@
 import assert from "node:assert/strict";
 import { memoryStorage } from "@b24/onappupdate";
+import { PAUSE } from "../../../src/portal/keys.ts";
 import { MEMBER_ID, rig } from "../../support/app.ts";
+import { withoutKeyOf } from "../../support/lost_key.ts";
 import { OPERATOR } from "../../support/operator.ts";
 import { describe, it } from "../../support/test.ts";
 import { until } from "../../support/until.ts";
@@ -71,6 +73,30 @@ describe("admin.pause()", () => {
     assert.equal(runs, 1);
     await Promise.all([first.app.close(), second.app.close()]);
   });
+
+  for (const why of ["newer code has stored it", "its encryption key is missing"]) {
+    it(`holds although ${why}`, async () => {
+      const inner = memoryStorage();
+      const first = rig({ storage: inner });
+      await first.send(first.portal.install(2));
+      await first.app.admin.pause({ by: "ada", reason: "wrong prices" });
+      if (why.startsWith("newer")) await inner.put(PAUSE, { format: 1000 });
+      const storage = await withoutKeyOf(inner, why.startsWith("newer") ? [] : [PAUSE]);
+
+      const second = rig({ storage, fetch: first.bitrix24.fetch });
+      let runs = 0;
+      second.app.upgrade("3", () => void runs++);
+      await second.send(first.portal.update(3));
+      second.later();
+      await second.app.settled();
+      assert.equal(runs, 0);
+      assert.equal((await second.app.admin.paused())?.reason, "the stored pause cannot be read");
+      await second.app.admin.resume(OPERATOR);
+      await second.app.settled();
+      assert.equal(runs, 1);
+      await Promise.all([first.app.close(), second.app.close()]);
+    });
+  }
 
   it("stores what operators do, and does it afterwards", async () => {
     const { app, send, portal } = rig({ retry: { maxAttempts: 1 } });
