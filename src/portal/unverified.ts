@@ -5,6 +5,7 @@
 import type { Body } from "../bitrix24/parse.ts";
 import { defined } from "../defined.ts";
 import { FormatError } from "../errors.ts";
+import { listEntries } from "../storage/list_keys.ts";
 import type { Entry } from "../storage/storage.ts";
 import { UNVERIFIED, unverifiedEventKey, unverifiedKey } from "./keys.ts";
 import { bounded, DEFAULT_BOUNDS, sizeOf, type UnverifiedBounds } from "./unverified_bounds.ts";
@@ -130,14 +131,18 @@ export interface UnverifiedPortal {
   readonly events: readonly WaitingEvent[];
 }
 
-/** Lists the portals whose events wait, in the order of their `member_id`; `after`: only those after this one. */
+/**
+ * Lists the portals whose events wait, in the order of their `member_id`, without those that newer code wrote or whose
+ * encryption key is gone; `after`: only those after this one.
+ */
 export async function* listUnverified(
   { storage }: Pick<UnverifiedOptions, "storage">,
   after?: string,
 ): AsyncGenerator<UnverifiedPortal> {
   const options = after === undefined ? {} : { after: unverifiedKey(after) };
-  for await (const entry of storage.list<Head>(UNVERIFIED, options)) {
-    const head = readHead(entry)!;
+  for await (const entry of listEntries<Head>(storage, UNVERIFIED, options)) {
+    if (entry.version === undefined || entry.value.format !== UNVERIFIED_FORMAT) continue;
+    const head = entry.value;
     const events = eventsOf(head);
     if (events.length > 0) yield { memberId: entry.key.at(-1)!, isKnown: head.isKnown, events };
   }

@@ -30,7 +30,7 @@ export function createUnknownBound(options: UnverifiedOptions, maxCharacters: ()
 
   return {
     admit: async (added) => {
-      if (size + added > maxCharacters() && countedAt + RECOUNT_MS <= options.clock()) {
+      if (size + added > maxCharacters() && Math.abs(options.clock() - countedAt) >= RECOUNT_MS) {
         await coalesce(counting, "", recount);
       }
       if (size + added > maxCharacters()) return false;

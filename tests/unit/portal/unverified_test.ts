@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { encrypted, memoryStorage, type Storage } from "@b24/onappupdate";
+import { unverifiedKey } from "../../../src/portal/keys.ts";
 import {
   keepIfDue,
   listUnverified,
@@ -19,6 +20,7 @@ import {
   releaseUnverified,
   takeUnverified,
 } from "../../../src/portal/unverified_turn.ts";
+import { withoutKeyOf } from "../../support/lost_key.ts";
 import { describe, it } from "../../support/test.ts";
 import { withoutWrite } from "../../support/without_write.ts";
 
@@ -178,6 +180,19 @@ describe("events that wait for verification", () => {
       });
     }
     assert.equal(await unknownSize(options), 50);
+  });
+
+  it("are listed and counted without those that newer code wrote or whose encryption key is gone", async () => {
+    const { storage: inner, options } = setup();
+    const ids = ["a", "b", "c"].map((letter) => letter.repeat(32));
+    for (const id of ids) {
+      const body = { kind: "form" as const, text: "x".repeat(20) };
+      await storeUnverified(options, id, { body, receivedAt: 0, digest: "1", name: "ONAPPUPDATE", isKnown: false });
+    }
+    await inner.put(unverifiedKey(ids[0]!), { format: 1000 });
+    const storage = await withoutKeyOf(inner, [unverifiedKey(ids[1]!)]);
+    const listed = await Array.fromAsync(listUnverified({ storage }), ({ memberId }) => memberId);
+    assert.deepEqual([listed, await unknownSize({ storage })], [[ids[2]], 20]);
   });
 
   it("report by how much they have grown", async () => {

@@ -70,6 +70,22 @@ describe("createUnknownBound()", () => {
     assert.equal(counts(), before + 1);
   });
 
+  it("counts again after a clock that was ahead was set back", async () => {
+    const { state, options, store } = setup();
+    const { admit } = boundOf(options);
+    state.now = 3_600_000;
+    for (let i = 0; i < COUNT; i++) {
+      await admit(SIZE);
+      await store(i);
+    }
+    assert.equal(await admit(1), false);
+    for (const { memberId, events } of await Array.fromAsync(listUnverified(options))) {
+      await removeUnverified(options, memberId, events[0]!.slot);
+    }
+    state.now = 0;
+    assert.equal(await admit(1), true);
+  });
+
   it("counts what other processes have stored", async () => {
     const { options, store } = setup();
     for (let i = 0; i < COUNT; i++) await store(i);
