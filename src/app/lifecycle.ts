@@ -111,7 +111,11 @@ export function createLifecycle(options: LifecycleOptions): Lifecycle {
     registry.seal();
     assertPlugins(registry.plugins);
     assertEnvironment();
-    for (const { name, setup } of registry.plugins) await setup?.(hostOf(name));
+    for (const { name, setup } of registry.plugins) {
+      // What it opened would stay open.
+      if (closed !== undefined) return;
+      await setup?.(hostOf(name));
+    }
   }
 
   // Even if a handler calls it in a rehearsal: what the app starts must be able to write later.
@@ -120,6 +124,7 @@ export function createLifecycle(options: LifecycleOptions): Lifecycle {
   async function start({ callerTicks = false }: { readonly callerTicks?: boolean } = {}): Promise<void> {
     assertMayStart("start the app");
     await setUpOnce();
+    if (closed !== undefined) return;
     for (const { message, fields } of startupWarnings({ ...runtime, oauthHosts, dev })) log.warn(message, fields);
     await assertDeployment();
     // Logs a warning if the app is paused.
@@ -160,7 +165,9 @@ export function createLifecycle(options: LifecycleOptions): Lifecycle {
     // An event that is being stored must not be lost; verified ones become work of the worker.
     const idle = requests.idle().then(() => verifier.idle())
       .then(() => Promise.all([worker.idle(), checks.idle(), batches.idle()]));
-    await settlesWithin(time, Promise.all([idle, outbox.idle(), adoptions.idle()]), closeMs);
+    // A plugin must not be closed while it is being set up.
+    const setUp = isSetUp?.catch(() => {});
+    await settlesWithin(time, Promise.all([setUp, idle, outbox.idle(), adoptions.idle()]), closeMs);
     abort(new DOMException("the app is closing", "AbortError"));
     // Handlers that heed their signal end now. The work of the others stays in the inbox.
     await settlesWithin(time, Promise.all([worker.idle(), outbox.idle()]), ABORT_MS);

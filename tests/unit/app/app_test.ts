@@ -499,6 +499,34 @@ describe("an app", () => {
     assert.deepEqual(await next.tick(), { handled: 0, failed: 0 });
   });
 
+  test("close() waits for the plugin that is being set up, and no other one is set up afterwards", async () => {
+    const log: string[] = [];
+    const gate = Promise.withResolvers<void>();
+    const plugin = (name: string): Plugin => ({
+      name,
+      setup: async () => {
+        log.push(`setup ${name}`);
+        await gate.promise;
+        log.push(`set up ${name}`);
+      },
+      close: () => void log.push(`close ${name}`),
+    });
+    const storage: Storage = { ...memoryStorage(), close: () => Promise.resolve(void log.push("closed")) };
+    const app = createApp({ storage, logger: quietLogger }).use(trustAll).use(plugin("a")).use(plugin("b"));
+    const started = app.start();
+    await until("the setup begins", () => log.length > 0);
+    const closed = app.close();
+    gate.resolve();
+    await Promise.all([started, closed]);
+    assert.deepEqual(log, ["setup a", "set up a", "close b", "close a", "closed"]);
+
+    log.length = 0;
+    const unused = createApp({ storage, logger: quietLogger, tickEveryMs: false }).use(trustAll).use(plugin("a"));
+    await unused.close();
+    await unused.start();
+    assert.deepEqual(log, ["close a", "closed"]);
+  });
+
   test("close() waits for an event that is being stored", async () => {
     const memory = memoryStorage();
     const [reached, gate] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
