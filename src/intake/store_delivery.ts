@@ -182,8 +182,9 @@ function createRecount(
   id: string,
 ): ChangeRecord {
   return (current) => {
-    const record = applyOrDefer(current, event, facts);
-    if (isHandled(record, id)) return { record };
+    const applied = applyOrDefer(current, event, facts);
+    if (isHandled(applied, id)) return { record: applied };
+    const record = withInstaller(current, applied, event, id, facts);
     // If it was counted before, the count is too high until the next pass over the inbox; too low, it would hide the delivery.
     const overflow = countDelivery(record.overflow, id, { body }, 1);
     return withWork({ ...record, ...defined({ overflow }) }, clock(), random);

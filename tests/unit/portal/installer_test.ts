@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { coerced, memoryStorage } from "@b24/onappupdate";
+import { coerced, memoryStorage, type Storage } from "@b24/onappupdate";
 import { parseStored } from "../../../src/bitrix24/parse.ts";
 import { applyEvent } from "../../../src/portal/apply_event.ts";
 import { factsOf, type StoredVerification } from "../../../src/portal/event_facts.ts";
@@ -7,6 +7,7 @@ import { withInstaller } from "../../../src/portal/installer.ts";
 import type { PortalRecord } from "../../../src/portal/record.ts";
 import { MEMBER_ID, rig } from "../../support/app.ts";
 import { describe, it } from "../../support/test.ts";
+import { withoutWrite } from "../../support/without_write.ts";
 
 const { portal: FAKE } = rig();
 const INSTALL = FAKE.install(2);
@@ -46,6 +47,32 @@ describe("the installer", () => {
   for (const [name, record, installer] of ROWS) {
     it(name, () => assert.deepEqual([record.installer, record.target !== undefined], [installer, true]));
   }
+
+  it("is an ONAPPINSTALL whose record was refused after its delivery had been put", async () => {
+    const inner = withoutWrite(memoryStorage());
+    let isDue = false;
+    const put: Storage["put"] = async (key, value, options) => {
+      if (isDue && key[0] === "portal") {
+        isDue = false;
+        // Another process has written the record meanwhile.
+        await inner.put(key, (await inner.get(key))!.value);
+      }
+      return await inner.put(key, value, options);
+    };
+    const { app, portal, send } = rig({ storage: { ...inner, put } });
+    const upgraded: string[] = [];
+    let isBroken = false;
+    app.on("ONAPPINSTALL", () => isBroken ? Promise.reject(new Error("the CRM is down")) : undefined)
+      .upgrade("3", () => void upgraded.push("3"));
+    await send(portal.install(1));
+    await send(portal.uninstall());
+    isDue = isBroken = true;
+    await send(`${portal.install(2)}&data[MORE]=${"x".repeat(10_000)}`);
+    await send(portal.update(3));
+    await app.settled();
+    assert.deepEqual([isDue, upgraded], [false, []]);
+    await app.close();
+  });
 
   it("holds up nothing if its delivery is gone", async () => {
     const storage = memoryStorage();
