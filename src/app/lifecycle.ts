@@ -51,6 +51,8 @@ export interface LifecycleOptions {
   readonly checks: Checks;
   readonly totals: Totals;
   readonly pauseSwitch: Pick<PauseSwitch, "current">;
+  /** The actions of operators that have not ended. */
+  readonly actions: Pick<InFlight, "idle">;
   readonly batches: { readonly idle: () => Promise<void> };
   readonly adoptions: Pick<Adopt, "stop" | "idle">;
   readonly outbox: Pick<Outbox, "idle" | "stop">;
@@ -94,7 +96,8 @@ function findThreads({ storage, log, time }: AppRuntime): () => void {
 /** Returns the lifecycle of an app that has not started. */
 export function createLifecycle(options: LifecycleOptions): Lifecycle {
   const { runtime, registry, hostOf, verifier, worker, checks, totals, ticker, tickEveryMs, closeMs, abort } = options;
-  const { pauseSwitch, batches, adoptions, outbox, requests, bodyBytes, bodyBytesLoweredFrom, oauthHosts } = options;
+  const { pauseSwitch, actions, batches, adoptions, outbox, requests, bodyBytes, bodyBytesLoweredFrom, oauthHosts } =
+    options;
   const { dev } = options;
   const { assertDeployment, rollout } = options;
   const { storage, log, time } = runtime;
@@ -167,10 +170,10 @@ export function createLifecycle(options: LifecycleOptions): Lifecycle {
       .then(() => Promise.all([worker.idle(), checks.idle(), batches.idle()]));
     // A plugin must not be closed while it is being set up.
     const setUp = isSetUp?.catch(() => {});
-    await settlesWithin(time, Promise.all([setUp, idle, outbox.idle(), adoptions.idle()]), closeMs);
+    await settlesWithin(time, Promise.all([setUp, idle, actions.idle(), outbox.idle(), adoptions.idle()]), closeMs);
     abort(new DOMException("the app is closing", "AbortError"));
     // Handlers that heed their signal end now. The work of the others stays in the inbox.
-    await settlesWithin(time, Promise.all([worker.idle(), outbox.idle()]), ABORT_MS);
+    await settlesWithin(time, Promise.all([worker.idle(), actions.idle(), outbox.idle()]), ABORT_MS);
     for (const { name, close } of registry.plugins.toReversed()) {
       try {
         await close?.();

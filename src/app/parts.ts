@@ -1,4 +1,5 @@
 /** The parts of an app that work: they verify events, process portals, check them, and do what is due. They use each other. */
+import { createInFlight, type InFlight } from "../async/in_flight.ts";
 import { defined } from "../defined.ts";
 import { acceptVerified } from "../intake/accept.ts";
 import { createFullInboxLog, type LogFullInbox } from "../intake/full_inbox.ts";
@@ -41,6 +42,8 @@ export interface AppParts {
   readonly counts: () => Promise<readonly PortalCount[]>;
   readonly recount: Recount;
   readonly outbox: Outbox;
+  /** The actions of operators that have not ended. */
+  readonly actions: InFlight;
   readonly audited: Audited;
   readonly batches: BatchRunner;
   readonly adoptions: Adopt;
@@ -85,7 +88,9 @@ export function createParts({ base, rollout: rolloutOptions, isRunning }: PartsO
   const totals = createTotals(runtime);
   const counts = createCounts(totals, control);
   const outbox = createOutbox(runtime, isRunning);
-  const audited = createAudited(runtime);
+  const actions = createInFlight();
+  const record = createAudited(runtime);
+  const audited: Audited = (entry, act, refusal) => actions.track(record(entry, act, refusal));
   const batches = createBatches({ runtime, upgrades, wake }, audited, isRunning);
   const adoptions = createAdopt({
     ...{ runtime, checks, audited, pairs: calls.credentials.adoptedPairs },
@@ -100,7 +105,7 @@ export function createParts({ base, rollout: rolloutOptions, isRunning }: PartsO
   });
   return {
     ...{ runtime, control, verifier, worker, checks, pauseSwitch, logFullInbox, totals, counts, recount },
-    ...{ outbox, audited, batches, adoptions, ticker, wake },
+    ...{ outbox, actions, audited, batches, adoptions, ticker, wake },
     ...defined({ rollout }),
   };
 }

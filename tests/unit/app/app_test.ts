@@ -527,6 +527,34 @@ describe("an app", () => {
     assert.deepEqual(log, ["close a", "closed"]);
   });
 
+  test("close() waits for a rollback in progress, and for its entry in the audit log", async () => {
+    const log: string[] = [];
+    const memory = memoryStorage();
+    const storage: Storage = { ...memory, close: () => Promise.resolve(void log.push("closed")) };
+    const { app, portal, send } = rig({ storage });
+    const gate = Promise.withResolvers<void>();
+    app.upgrade("3", async ({ step }) => {
+      for (const name of ["first", "second"]) {
+        await step(name, () => name, {
+          undo: async () => {
+            log.push(`undo ${name}`);
+            await gate.promise;
+          },
+        });
+      }
+    });
+    await send(portal.install(2));
+    await send(portal.update(3));
+    const rolledBack = app.admin.rollback(MEMBER_ID, OPERATOR);
+    await until("the rollback has begun", () => log.length > 0);
+    const closed = app.close();
+    gate.resolve();
+    const [{ undone }] = await Promise.all([rolledBack, closed]);
+    assert.deepEqual([undone.length, log], [2, ["undo second", "undo first", "closed"]]);
+    const [action] = await Array.fromAsync(memory.list<{ readonly outcome: string }>(["audit"]));
+    assert.equal(action?.value.outcome, "done");
+  });
+
   test("close() waits for an event that is being stored", async () => {
     const memory = memoryStorage();
     const [reached, gate] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
