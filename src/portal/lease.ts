@@ -98,7 +98,19 @@ export function takeLease(
   const now = clock();
   if (isLeased(storage, record, now)) return undefined;
   const fencingToken = (record.fencingToken ?? 0) + 1;
-  return { ...record, lease: { owner, until: now + leaseMs }, fencingToken };
+  return { ...withoutDeathAlone(storage, record), lease: { owner, until: now + leaseMs }, fencingToken };
+}
+
+/**
+ * Returns the record as if the attempt that is under way had not been alone, if this process has made it: its process has not
+ * ended, but the storage has failed, and such attempts must not park the portal.
+ */
+function withoutDeathAlone(storage: Storage, record: PortalRecord): PortalRecord {
+  const { lease, run } = record;
+  if (run?.underWay?.isAlone === undefined || lease === undefined) return record;
+  if (!abandonedOn(storage).has(lease.owner)) return record;
+  const { isAlone: _, ...underWay } = run.underWay;
+  return { ...record, run: { ...run, underWay } };
 }
 
 /** Returns whether a worker holds the lease of the portal at `now`, in milliseconds since 1970. */

@@ -1,6 +1,8 @@
 import assert from "node:assert/strict";
 import { memoryStorage, type Storage } from "@b24/onappupdate";
+import { StorageError } from "@b24/onappupdate/errors";
 import type { Entry } from "@b24/onappupdate/storage";
+import { MEMBER_ID, rig } from "../../support/app.ts";
 import { type Crowd, crowd, memberIdOf, numberOf } from "../../support/crowd.ts";
 import { describe, it } from "../../support/test.ts";
 import { virtualTime } from "../../support/time.ts";
@@ -190,6 +192,37 @@ describe("portals whose process has ended", () => {
     await last.time.elapse(31 * SECOND);
     assert.equal(running, 3);
     await last.close();
+  });
+
+  it("are told from those whose storage failed in the middle of an attempt", async () => {
+    const inner = memoryStorage();
+    let isDown = false;
+    const answered = <T>(call: () => Promise<T>): Promise<T> =>
+      isDown ? Promise.reject(new StorageError("the storage is down")) : call();
+    const storage: Storage = {
+      ...inner,
+      get: (...args) => answered(() => inner.get(...args)),
+      put: (...args) => answered(() => inner.put(...args)),
+      write: (...args) => answered(() => inner.write!(...args)),
+      delete: (...args) => answered(() => inner.delete(...args)),
+    };
+    const { app, portal, send, later } = rig({ storage });
+    const attempts: number[] = [];
+    app.upgrade("3", async ({ step }) => {
+      await step("flaky", ({ attempt }) => {
+        isDown = attempts.push(attempt) < 7;
+      });
+    });
+    await send(portal.install(2));
+    await send(portal.update(3));
+    for (let i = 0; i < 8; i++) {
+      isDown = false;
+      later();
+      await app.tick();
+    }
+    assert.deepEqual(attempts, [1, 2, 3, 4, 5, 6, 7]);
+    assert.equal((await app.portal(MEMBER_ID))?.version, "3.0.0");
+    await app.close();
   });
 
   it("show a step that its process ended during it", async () => {
