@@ -3,7 +3,8 @@ import { MAX_TIMER_MS } from "../async/time.ts";
 import { settlesWithin } from "../async/with_timeout.ts";
 import { checkOptions, option, type OptionRules } from "../check_options.ts";
 import { type AppRuntime, notify } from "../plugin/runtime.ts";
-import { credentialsKey, portalKey } from "../portal/keys.ts";
+import { findRecord } from "../portal/find_record.ts";
+import { credentialsKey } from "../portal/keys.ts";
 import { entryTime, listDuePortals, type ScheduleEntry } from "../portal/schedule.ts";
 import type { Snapshots } from "../portal/count_snapshots.ts";
 import type { Totals } from "../portal/totals.ts";
@@ -288,7 +289,7 @@ async function deleteStale(
 ): Promise<void> {
   if (released !== undefined) {
     if (released.due !== due) await storage.delete(key);
-  } else if (entryTime(due) <= clock() - ORPHANED_MS && await storage.get(portalKey(memberId)) === null) {
+  } else if (entryTime(due) <= clock() - ORPHANED_MS && await findRecord(storage, memberId) === null) {
     // A crash came before the record of a new portal.
     await storage.delete(credentialsKey(memberId));
     await storage.delete(key);

@@ -73,7 +73,7 @@ describe("tick()", () => {
   it("processes every portal, however many others are leased, written by newer code or not decipherable", async () => {
     const inner = memoryStorage();
     const storage = await withoutKeyOf(inner, []);
-    const { app, portal, send, clock, later } = rig({ storage });
+    const { app, portal, send, clock, later, lines } = rig({ storage });
     let isBroken = true;
     app.upgrade("3", () => isBroken ? Promise.reject(new Error("not yet")) : undefined);
     await send(portal.install(2));
@@ -94,6 +94,7 @@ describe("tick()", () => {
     later();
     assert.deepEqual(await app.tick({ limit: 10 }), { handled: 1, failed: 0 });
     assert.equal((await app.portal(MEMBER_ID))?.version, "3.0.0");
+    assert.deepEqual(lines.filter((line) => line.includes('"schedule.cleanup_failed"')), []);
     // Entries are kept, except for old ones without a record, which a crash has left.
     const kept = others.filter(({ kind }) => kind !== "without a record").map(({ memberId }) => memberId);
     assert.deepEqual((await scheduled(storage)).toSorted(), kept.toSorted());
