@@ -177,6 +177,11 @@ export function keepAlive(platform: readonly unknown[], work: Promise<unknown> |
   if (work === undefined) return;
   for (const host of platform) {
     const waitUntil = (host as { waitUntil?: unknown } | null | undefined)?.waitUntil;
-    if (typeof waitUntil === "function") waitUntil.call(host, work);
+    if (typeof waitUntil !== "function") continue;
+    try {
+      waitUntil.call(host, work);
+    } catch {
+      // The host no longer takes work. What is stored must be answered and worked on all the same.
+    }
   }
 }

@@ -223,6 +223,20 @@ describe("an app", () => {
     }
   });
 
+  test("works on an event although the host refuses what continues after the answer", async () => {
+    const { app, portal } = rig({ acknowledge: "stored", checks: {} });
+    const platform = {
+      waitUntil: (): never => {
+        throw new TypeError("the event is over");
+      },
+    };
+    assert.equal((await app.fetch(post(portal.install(2)), platform)).status, 200);
+    await app.settled();
+    for (const version of [3, 4]) assert.equal((await app.fetch(post(portal.update(version)), platform)).status, 200);
+    await until("it is upgraded", async () => (await app.portal(MEMBER_ID))?.version === "4.0.0");
+    await app.close();
+  });
+
   test("passes work that continues after the answer to waitUntil()", async () => {
     const storage = memoryStorage();
     const { app, portal, names } = rig({ acknowledge: "stored", storage });
