@@ -9,15 +9,29 @@ export interface UnreadableEntry {
   readonly version?: undefined;
 }
 
-/**
- * Lists the entries under a prefix, in order, also those whose values cannot be read. Options are those of
- * {@linkcode Storage.list}.
- */
-export async function* listEntries<T>(
+/** The options of {@linkcode Storage.list} that these functions take. */
+type PageOptions = Pick<ListOptions, "after" | "limit">;
+
+/** Lists the entries under a prefix, in order, also those whose values cannot be read. */
+export function listEntries<T>(
   storage: Storage,
   prefix: readonly string[],
-  { after, limit }: Pick<ListOptions, "after" | "limit"> = {},
+  options?: PageOptions,
 ): AsyncGenerator<Entry<T> | UnreadableEntry> {
+  return listSelected(storage, prefix, options, (entry: Entry<T> | UnreadableEntry) => entry);
+}
+
+/** Lists the keys under a prefix, in order, also of values that cannot be read. */
+export function listKeys(storage: Storage, prefix: readonly string[], options?: PageOptions): AsyncGenerator<Key> {
+  return listSelected(storage, prefix, options, ({ key }) => key);
+}
+
+async function* listSelected<T, Selected>(
+  storage: Storage,
+  prefix: readonly string[],
+  { after, limit }: PageOptions = {},
+  select: (entry: Entry<T> | UnreadableEntry) => Selected,
+): AsyncGenerator<Selected> {
   let last = after;
   let left = limit;
   while (left === undefined || left > 0) {
@@ -25,23 +39,14 @@ export async function* listEntries<T>(
       for await (const entry of storage.list<T>(prefix, defined({ after: last, limit: left }))) {
         last = entry.key;
         if (left !== undefined) left--;
-        yield entry;
+        yield select(entry);
       }
       return;
     } catch (error) {
       if (!(error instanceof StorageError) || error.unreadableKey === undefined) throw error;
       last = error.unreadableKey;
       if (left !== undefined) left--;
-      yield { key: last };
+      yield select({ key: last });
     }
   }
-}
-
-/** Lists the keys under a prefix: see {@linkcode listEntries}. */
-export async function* listKeys(
-  storage: Storage,
-  prefix: readonly string[],
-  options?: Pick<ListOptions, "after" | "limit">,
-): AsyncGenerator<Key> {
-  for await (const { key } of listEntries(storage, prefix, options)) yield key;
 }
