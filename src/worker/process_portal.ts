@@ -45,6 +45,8 @@ export interface ProcessedPortal {
    * read, or processing failed.
    */
   readonly released?: { readonly due: string | undefined };
+  /** What is stored of the portal cannot be read. */
+  readonly isUnreadable?: true;
 }
 
 /** Receives the result of each delivery. */
@@ -75,6 +77,7 @@ export async function processPortal(
   const results = new Map<string, WorkResult>();
   let hasFailed = false;
   let released: ProcessedPortal["released"];
+  let isLeft = false;
   let lease = accepted?.lease;
   try {
     runtime.signal.throwIfAborted();
@@ -99,6 +102,7 @@ export async function processPortal(
     runtime.rollout?.release(lease.record());
   } catch (error) {
     hasFailed = reportStop(runtime, memberId, error);
+    isLeft = isUnreadable(error);
     // Otherwise the portal would wait until the lease expires.
     if (runtime.signal.aborted && !(error instanceof LeaseLostError) && lease !== undefined) {
       await releaseUnfinished(runtime, lease).catch(() => {});
@@ -111,6 +115,7 @@ export async function processPortal(
     handled: count("handled"),
     failed: count("failed") + Number(hasFailed),
     ...(released === undefined ? {} : { released }),
+    ...(isLeft && { isUnreadable: true }),
   };
 }
 
@@ -141,8 +146,7 @@ function reportStop({ signal, log }: AppRuntime, memberId: string, err: unknown)
     return false;
   }
   log.error("processing failed", { event: "portal.processing_failed", memberId, err });
-  // Otherwise such portals, which stay due, would use up the limit of each tick.
-  return !isUnreadable(err);
+  return true;
 }
 
 /** Number of passes without a turn of the event loop, which a storage in memory does not give. */

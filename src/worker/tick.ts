@@ -241,7 +241,7 @@ function createRound(runtime: AppRuntime, worker: Worker, { limit, concurrency, 
     handled += processed.handled;
     failed += processed.failed;
     // Does not count: a portal that another process holds, or that cannot be read, must not displace others.
-    if (processed.released === undefined && processed.failed === 0) started--;
+    if (processed.released === undefined && (processed.failed === 0 || processed.isUnreadable)) started--;
     try {
       for (const entry of entries) await deleteStale(runtime, entry, processed.released);
     } catch (err) {
