@@ -2,7 +2,7 @@
 import { listEntries } from "../storage/list_keys.ts";
 import type { Entry, ListOptions, Storage } from "../storage/storage.ts";
 import { isUnreadable } from "../storage/unreadable.ts";
-import { portalKey, PORTALS } from "./keys.ts";
+import { APP, portalKey, PORTALS } from "./keys.ts";
 import { isNewer, type PortalRecord } from "./record.ts";
 
 /** Stands for a record that newer code wrote, or whose encryption key this process does not have. */
@@ -28,4 +28,14 @@ export async function* listRecords(
     const isReadable = entry.version !== undefined && !isNewer(entry);
     yield [entry.key.at(-1)!, isReadable ? entry : "unreadable"];
   }
+}
+
+/**
+ * Rejects if this process does not only lack the encryption key of some entries, but has a wrong one: no other process could
+ * read what it stores.
+ *
+ * @throws {StorageError} if the app of the storage cannot be read
+ */
+export async function assertRightKey(storage: Storage): Promise<void> {
+  await storage.get(APP);
 }

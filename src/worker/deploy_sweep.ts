@@ -1,6 +1,6 @@
 /** After a deploy of code with `deployed()`: raises the targets of all portals to the version of the code. */
 import type { AppRuntime } from "../plugin/runtime.ts";
-import { listRecords } from "../portal/find_record.ts";
+import { assertRightKey, listRecords } from "../portal/find_record.ts";
 import { DEPLOY_SWEEP, portalKey } from "../portal/keys.ts";
 import type { Entry } from "../storage/storage.ts";
 import { isUnreadable } from "../storage/unreadable.ts";
@@ -42,6 +42,7 @@ async function sweepNext(
     last = memberId;
     await raiseUnlessUnreadable(runtime, memberId, version);
   }
+  await assertRightKey(runtime.storage);
   const next: Sweep = last === undefined ? { version, isDone: true } : { version, after: last };
   // If another process has written since, it has raised the same portals.
   await runtime.storage.put(DEPLOY_SWEEP, next, { ifVersion: stored?.version ?? null });

@@ -7,7 +7,7 @@ import { delay } from "../async/time.ts";
 import { defined } from "../defined.ts";
 import { FormatError } from "../errors.ts";
 import type { AppRuntime } from "../plugin/runtime.ts";
-import { findRecord, listRecords } from "../portal/find_record.ts";
+import { assertRightKey, findRecord, listRecords } from "../portal/find_record.ts";
 import { DELIVERIES, dueKey, INDEX, portalKey, PORTALS, RECOUNT, SCHEDULE } from "../portal/keys.ts";
 import { indexKeysOf, isIndexedAs } from "../portal/portal_index.ts";
 import { readCredentials } from "../portal/credentials_record.ts";
@@ -91,6 +91,7 @@ export function createRecount(runtime: AppRuntime): Recount {
       doneAt = at;
       return;
     }
+    await assertRightKey(storage);
     const isRepaired = progress.isDone && differing.length > 0;
     const next = isRepaired ? { isDone: true as const } : await nextPage(runtime, progress);
     // If another process has written since, it has looked at the same page.

@@ -79,6 +79,15 @@ describe("tick() after a deploy of deployed()", () => {
     await app.close();
   });
 
+  it("stores nothing with a wrong encryption key", async () => {
+    const inner = await installedAt("2.2.0");
+    const keys = await Array.fromAsync(inner.list([]), ({ key }) => key);
+    const app = codeAt("2.3.0", await withoutKeyOf(inner, keys), []);
+    await app.tick();
+    await app.close();
+    assert.deepEqual(await Array.fromAsync(inner.list([]), ({ key }) => key), keys);
+  });
+
   it("goes on with the portals that are due if the others cannot be raised", async () => {
     const storage = await installedAt("2.2.0");
     const ran: string[] = [];
