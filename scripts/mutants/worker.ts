@@ -110,8 +110,13 @@ export const WORKER: readonly Mutant[] = [
     ],
     [
       "a leased portal uses up the limit of a tick",
-      "if (processed.released === undefined && processed.failed === 0) started--;",
-      "if (processed.released !== undefined && processed.failed < 0) started--;",
+      "processed.failed === 0 ||",
+      "processed.failed < 0 ||",
+    ],
+    [
+      "a portal that cannot be read uses up the limit of a tick",
+      "|| processed.isUnreadable)",
+      "|| processed.handled < 0)",
     ],
   ]),
   ...mutantsOf("src/worker/process_delivery.ts", ["tests/unit/worker/process_delivery_test.ts"], [
