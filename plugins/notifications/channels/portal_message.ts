@@ -192,7 +192,8 @@ async function sendOnce(
   const last = await storage.get<LastMessage>(key, { signal });
   const isSame = last?.value.id === id;
   if (isSame && last?.value.isSent) return;
-  const waitMs = last === null || isSame ? 0 : last.value.at + INTERVAL_MS - clock();
+  // The clock may have been put back since.
+  const waitMs = last === null || isSame ? 0 : INTERVAL_MS - Math.abs(clock() - last.value.at);
   const limit = `${channel}: portal ${memberId} gets at most one message an hour`;
   if (waitMs > 0) throw new RetryAfterError(waitMs, limit);
   const value: LastMessage = { id, at: clock() };

@@ -160,6 +160,16 @@ describe("portalMessageChannel()", () => {
     });
   });
 
+  it("does not wait for the time of a clock that was put back", async () => {
+    const channel = portalMessageChannel({ memberId: OWN });
+    await withChannel(channel, async (world) => {
+      await send(channel, notification(), "n-1");
+      world.now -= 86_400_000;
+      await send(channel, notification(), "n-2");
+      assert.equal(world.got.length, 2);
+    });
+  });
+
   it("repeats a message that failed with the same id, and lets no other one by", async () => {
     const channel = portalMessageChannel({ memberId: OWN });
     await withChannel(channel, async ({ portals: [own], got }) => {
@@ -224,6 +234,45 @@ describe("portalMessageChannel()", () => {
     const channel = portalMessageChannel({ memberId: OWN, userIds: [1] });
     await withChannel(channel, async ({ portals: [own], got }) => {
       own.expireTokens();
+      await send(channel);
+      assert.equal(got.length, 1);
+    });
+  });
+
+  it("refreshes the token of an administrator that the portal refuses", async () => {
+    const channel = portalMessageChannel({ memberId: OWN });
+    await withChannel(channel, async ({ portals: [own], got }) => {
+      own.expireTokens();
+      await send(channel);
+      assert.deepEqual(got.map((params) => params["USER_ID"]), [1]);
+    });
+  });
+
+  it("is repeated if the portal does not say who is an administrator", async () => {
+    const channel = portalMessageChannel({ memberId: OWN });
+    await withChannel(channel, async ({ portals: [own], got }) => {
+      own.fail("INTERNAL_SERVER_ERROR", { method: "profile" });
+      const error = await thrownBy(() => send(channel));
+      assert.equal(error.constructor, Error);
+      assert.equal(error.message, `portal: portal ${OWN} answered 500 INTERNAL_SERVER_ERROR`);
+      await send(channel);
+      assert.equal(got.length, 1);
+    });
+  });
+
+  it("has sent a message once an administrator has it, whatever becomes of the tokens of others", async () => {
+    const channel = portalMessageChannel({ memberId: OWN });
+    await withChannel(channel, async ({ portals: [own], got }) => {
+      own.user(7, { admin: true });
+      await own.sends.event("ONCRMDEALADD", { "FIELDS[ID]": "7" }, { userId: 7 });
+      let asked = 0;
+      own.answer("profile", () => {
+        if (++asked === 1) return { ADMIN: true };
+        return Response.json({ error: "expired_token", error_description: "" }, { status: 401 });
+      });
+      await send(channel);
+      assert.equal(got.length, 1);
+      assert.ok(asked > 1);
       await send(channel);
       assert.equal(got.length, 1);
     });
