@@ -69,11 +69,13 @@ async function look(parts: FlushParts, key: string, group: Group, silences: read
   if (channels.length === 0) {
     return void await store.change(key, (other) => isSame(other) ? "delete" : undefined);
   }
-  // Looked at again at the next tick.
-  if (silences.some((silence) => isSilenced(group, silence))) return;
-  if (isQuiet(now) && KINDS[group.kind].severity !== "critical") return;
+  const isHeldBack = silences.some((silence) => isSilenced(group, silence)) ||
+    (isQuiet(now) && KINDS[group.kind].severity !== "critical");
+  // Looked at again at the next tick. What is counted is forgotten meanwhile as at any other time.
+  if (isHeldBack && KINDS[group.kind].end !== "count") return;
   const level = await levelOf(group);
   const decision = decide(group, level, now, timing);
+  if (isHeldBack && (decision.action === "fire" || decision.action === "resolve")) return;
   switch (decision.action) {
     case "forget":
       await store.change(key, (other) => isSame(other) && other.latestAt === group.latestAt ? "delete" : undefined);

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { createApp, memoryStorage, type Plugin, type Storage } from "@b24/onappupdate";
 import { StorageError } from "@b24/onappupdate/errors";
 import type { Entry } from "@b24/onappupdate/storage";
-import { notifications } from "@b24/onappupdate/notifications";
+import { notifications, type NotificationsOptions } from "@b24/onappupdate/notifications";
 import { type Faults, faultyStorage } from "@b24/onappupdate/testing";
 import { recordingLogger, trustAll } from "../../../support/app.ts";
 import { describe, it } from "../../../support/test.ts";
@@ -119,8 +119,31 @@ describe("notifications of what is watched", () => {
   });
 });
 
+describe("refused events in quiet hours", () => {
+  // The test begins at 04:40.
+  const quietHours = { from: "04:00", to: "06:00", timeZone: "UTC" };
+
+  it("that are few at a time are not told afterwards as if they had come together", async () => {
+    const { counts, tick, sent } = await harness({ quietHours });
+    for (let minute = 0; minute < 120; minute++) {
+      if (minute < 70 && minute % 6 === 0) counts.eventRejected!({ status: 403, error: new Error("no") });
+      await tick(MINUTE);
+    }
+    assert.deepEqual(sent, []);
+  });
+
+  it("that came together are told afterwards", async () => {
+    const { counts, tick, sent } = await harness({ quietHours });
+    for (let i = 0; i < 10; i++) counts.eventRejected!({ status: 403, error: new Error("no") });
+    for (let minute = 0; minute < 79; minute++) await tick(MINUTE);
+    assert.deepEqual(sent, []);
+    for (let minute = 0; minute < 5; minute++) await tick(MINUTE);
+    assert.deepEqual(sent, ["firing 10 events refused as not authentic"]);
+  });
+});
+
 /** Returns the observers of a notifier in an app without portals, whose time passes with ticks. */
-async function harness(): Promise<{
+async function harness(options: Partial<NotificationsOptions> = {}): Promise<{
   readonly counts: NonNullable<Plugin["observe"]>;
   readonly tick: (ms: number) => Promise<void>;
   readonly sent: string[];
@@ -129,6 +152,7 @@ async function harness(): Promise<{
   const sent: string[] = [];
   const plugin = notifications({
     channels: [{ name: "chat", send: ({ status, title }) => Promise.resolve(void sent.push(`${status} ${title}`)) }],
+    ...options,
   });
   const storage = memoryStorage({ clock: () => now });
   const app = createApp({ storage, clock: () => now, tickEveryMs: false, logger: recordingLogger().logger })
