@@ -272,7 +272,7 @@ function createParts(host: PluginHost, { options, routing, compose, delivering }
   });
   const alarm = createStorageAlarm({
     ...{ host, route: routing.operators, compose, send: delivering.send },
-    ...{ waitMs: groupWaitMs, repeatMs: repeatIntervalMs },
+    ...{ fallback: options.fallback, waitMs: groupWaitMs, repeatMs: repeatIntervalMs },
   });
   const probe = createStorageProbe(host, routing.operators("storage_failing", {}).length > 0);
   const beat = heartbeat === undefined ? undefined : createHeartbeat(host, heartbeat);

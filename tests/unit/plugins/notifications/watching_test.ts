@@ -1,5 +1,12 @@
 import assert from "node:assert/strict";
-import { createApp, memoryStorage, type Plugin, type Storage } from "@b24/onappupdate";
+import {
+  createApp,
+  memoryStorage,
+  NonRetriableError,
+  type Plugin,
+  RetryAfterError,
+  type Storage,
+} from "@b24/onappupdate";
 import { StorageError } from "@b24/onappupdate/errors";
 import type { Entry } from "@b24/onappupdate/storage";
 import { notifications, type NotificationsOptions } from "@b24/onappupdate/notifications";
@@ -73,6 +80,30 @@ describe("notifications of what is watched", () => {
       await made.close();
     });
   }
+
+  it("the storage fails: a channel is called again when it asks for it, and one that is gone not at all", async () => {
+    const time = virtualTime();
+    let isDown = false;
+    const storage = failingStorage(memoryStorage({ clock: time.now }), () => isDown);
+    const made = await notifier({
+      ...{ world: { time, storage }, channels: ["chat", "mail", "page", "spare"] },
+      options: { fallback: "spare", rules: [{ channels: ["chat", "mail", "page"] }] },
+    });
+    await made.install(1);
+    const start = time.now();
+    const calls: string[] = [];
+    made.behavior = ({ channel }) => {
+      calls.push(channel);
+      if (channel === "mail" || channel === "page") throw new NonRetriableError("it is gone");
+      if (channel === "chat" && time.now() - start < 20 * MINUTE) throw new RetryAfterError(10 * MINUTE, "429");
+    };
+    isDown = true;
+    await time.elapse(HOUR);
+    assert.deepEqual(calls, ["chat", "mail", "page", "spare", "chat", "chat"]);
+    assert.deepEqual(made.news(), ["spare: firing The storage fails", "firing The storage fails"]);
+    isDown = false;
+    await made.close();
+  });
 
   it("a failure of the storage that is over soon is not told", async () => {
     const time = virtualTime();
