@@ -33,6 +33,9 @@ export interface FlushParts {
 /** Time (ms) after which another process puts a message into the outbox whose process has ended. */
 const TAKEOVER_MS = 60_000;
 
+/** Time (ms) that a group is kept that no rule wants: in a deploy, those of another process may. */
+const UNWANTED_MS = 60 * 60 * 1000;
+
 /** Returns the function that looks at the groups that are due. It rejects with the first error, after all groups had their turn. */
 export function createFlush(parts: FlushParts): (signal: AbortSignal) => Promise<void> {
   const { host: { admin, clock, log }, store } = parts;
@@ -67,6 +70,7 @@ async function look(parts: FlushParts, key: string, group: Group, silences: read
   const isSame = (other: Group | undefined): other is Group =>
     other?.incarnation === group.incarnation && other.generation === group.generation && other.pending === undefined;
   if (channels.length === 0) {
+    if (Math.abs(now - group.latestAt) < UNWANTED_MS) return;
     return void await store.change(key, (other) => isSame(other) ? "delete" : undefined);
   }
   const isHeldBack = silences.some((silence) => isSilenced(group, silence)) ||

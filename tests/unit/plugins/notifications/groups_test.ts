@@ -1,7 +1,9 @@
 import assert from "node:assert/strict";
+import { memoryStorage } from "@b24/onappupdate";
 import { OPERATOR } from "../../../support/operator.ts";
 import { memberIdOf } from "../../../support/crowd.ts";
 import { describe, it } from "../../../support/test.ts";
+import { virtualTime } from "../../../support/time.ts";
 import { HOUR, MINUTE, notifier, SECOND } from "./_notifier.ts";
 
 describe("groups of notifications", () => {
@@ -146,6 +148,24 @@ describe("groups of notifications", () => {
     assert.doesNotMatch(told, new RegExp(`${memberIdOf(1)}|${memberIdOf(2)}|p[12]\\.bitrix24`));
     assert.match(told, /\[forgotten\] says: no field/);
     await made.close();
+  });
+
+  it("that this process does not want are left to other code for an hour", async () => {
+    const time = virtualTime();
+    const storage = { ...memoryStorage({ clock: time.now }), close: () => Promise.resolve() };
+    const world = { time, storage };
+    const rules = [{ channels: ["chat"], kinds: ["rollout_paused"] as const }];
+    const old = await notifier({ world, options: { rules } });
+    const made = await notifier({ world });
+    await made.install(1);
+    await made.park(0, 1);
+    await time.elapse(2 * MINUTE);
+    assert.deepEqual(made.news(), ["firing 1 portal is parked in upgrade 3"]);
+    await made.close();
+    await time.elapse(70 * MINUTE);
+    assert.deepEqual(await Array.fromAsync(storage.list(["plugin", "notifications", "group"])), []);
+    assert.deepEqual(old.news(), []);
+    await old.close();
   });
 
   it("a problem that comes back is a new one, with new ids", async () => {
