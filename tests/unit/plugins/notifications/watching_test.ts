@@ -4,6 +4,7 @@ import {
   memoryStorage,
   NonRetriableError,
   type Plugin,
+  type PluginHost,
   RetryAfterError,
   type Storage,
 } from "@b24/onappupdate";
@@ -11,6 +12,10 @@ import { StorageError } from "@b24/onappupdate/errors";
 import type { Entry } from "@b24/onappupdate/storage";
 import { notifications, type NotificationsOptions } from "@b24/onappupdate/notifications";
 import { type Faults, faultyStorage } from "@b24/onappupdate/testing";
+
+import type { GroupStore } from "../../../../plugins/notifications/group_store.ts";
+import { nameOf } from "../../../../plugins/notifications/level.ts";
+import { createTally } from "../../../../plugins/notifications/observing.ts";
 import { recordingLogger, trustAll } from "../../../support/app.ts";
 import { describe, it } from "../../../support/test.ts";
 import { virtualTime } from "../../../support/time.ts";
@@ -147,6 +152,28 @@ describe("notifications of what is watched", () => {
     assert.deepEqual(sent.splice(0), ["resolved Events are no longer refused as not authentic"]);
     for (let i = 0; i < 5 * 60; i++) await tick(MINUTE);
     assert.deepEqual(sent, []);
+  });
+});
+
+describe("nameOf()", () => {
+  it("returns a portal whose record is damaged without its domain", async () => {
+    const host = { portal: () => Promise.reject(new StorageError("cannot read it")) };
+    assert.deepEqual(await nameOf(host, "a223"), { memberId: "a223" });
+  });
+});
+
+describe("createTally()", () => {
+  it("does not name a portal that was erased since it was counted", async () => {
+    const states: Readonly<Record<string, string>> = { a: "current", b: "uninstalled" };
+    const portal = (memberId: string) =>
+      memberId === "c" ? Promise.reject(new StorageError("damaged")) : Promise.resolve({ state: states[memberId] });
+    const tally = createTally({ portal } as unknown as PluginHost);
+    for (const memberId of ["a", "b", "c"]) tally.count("registrations_drifted", {}, memberId);
+    const added: unknown[] = [];
+    const add = (occurrence: unknown) => Promise.resolve(void added.push(occurrence));
+    await tally.store({ add } as unknown as GroupStore);
+    const counted = { count: 3, memberIds: ["a", "c"] };
+    assert.deepEqual(added, [{ kind: "registrations_drifted", labels: {}, counted }]);
   });
 });
 
