@@ -132,8 +132,11 @@ export function createOutbox(runtime: AppRuntime, isRunning: () => boolean): Out
   async function retry({ plugin, id, channel: wanted }: DeadLetters): Promise<number> {
     const prefix: Key = id === undefined ? [...DEAD_LETTERS, plugin] : deadLetterKey(plugin, id);
     let count = 0;
-    for await (const { key, value: { message, channel } } of storage.list<StoredMessage>(prefix)) {
+    for await (const { key, value: { channel } } of storage.list<StoredMessage>(prefix)) {
       if (wanted !== undefined && channel !== wanted) continue;
+      // Another operator may have retried it since, or erased a portal from it.
+      const { message } = (await storage.get<StoredMessage>(key))?.value ?? {};
+      if (message === undefined) continue;
       // If one with its id waits, that is delivered instead.
       if (!await putMessage(runtime, nameOf(key), { message, ...defined({ channel }) }, clock())) continue;
       count++;

@@ -183,6 +183,39 @@ describe("the outbox", () => {
     await made.app.close();
   });
 
+  it("leaves alone dead letters that another operator has retried, or erased, since they were listed", async () => {
+    const time = virtualTime();
+    const memory = memoryStorage({ clock: time.now });
+    let isListed: Promise<void> | undefined;
+    // Lists pages, as the storages of databases do.
+    const list = async function* (...args: Parameters<Storage["list"]>) {
+      const page = await Array.fromAsync(memory.list(...args));
+      await isListed;
+      yield* page;
+    } as Storage["list"];
+    const made = await setUp({ time, storage: { ...memory, list }, handler: { retry: { maxAttempts: 1 } } });
+    made.behavior = () => {
+      throw new Error("no chat");
+    };
+    for (const id of ["1", "2", "3"]) await made.outbox.put("hello", { id });
+    await made.tick();
+    made.behavior = () => {};
+    made.delivered.length = 0;
+    const { promise, resolve } = Promise.withResolvers<void>();
+    isListed = promise;
+    const late = made.app.admin.outbox.retry({ plugin: "chat" }, OPERATOR);
+    await made.elapse(0);
+    isListed = undefined;
+    assert.equal(await made.app.admin.outbox.retry({ plugin: "chat", id: "1" }, OPERATOR), 1);
+    await memory.delete(deadLetterKey("chat", "2"));
+    await made.elapse(0);
+    resolve();
+    assert.equal(await late, 1);
+    await made.elapse(0);
+    assert.deepEqual(made.delivered.map(({ id }) => id), ["1", "3"]);
+    await made.app.close();
+  });
+
   it("keeps the channel of a message, and retries the dead letters of one channel", async () => {
     const made = await setUp({ handler: { retry: { maxAttempts: 1 } } });
     made.behavior = () => {
