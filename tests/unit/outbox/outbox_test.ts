@@ -102,6 +102,25 @@ describe("the outbox", () => {
     await made.app.close();
   });
 
+  it("looks for what is due once for many messages that are put at a time, and delivers all of them", async () => {
+    const time = virtualTime();
+    const memory = memoryStorage({ clock: time.now });
+    let looks = 0;
+    const list = ((prefix, options) => {
+      if (prefix[1] === "due") looks++;
+      return memory.list(prefix, options);
+    }) as Storage["list"];
+    const made = await setUp({ time, storage: { ...memory, list } });
+    await made.tick();
+    looks = 0;
+    await Promise.all(Array.from({ length: 50 }, (_, n) => made.outbox.put("hello", { id: `${n}` })));
+    await made.elapse(0);
+    assert.equal(made.delivered.length, 50);
+    assert.deepEqual(await keysOf(memory), []);
+    assert(looks < 10, `${looks} looks`);
+    await made.app.close();
+  });
+
   it("keeps messages of an app that is only set up, for a started one", async () => {
     const time = virtualTime();
     const made = await setUp({ time });
