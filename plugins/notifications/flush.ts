@@ -143,7 +143,11 @@ async function send(
   });
 }
 
-function isSilenced({ kind, labels }: Group, { kinds, target, upgradeId, fingerprint }: Silence): boolean {
+/** Returns whether a silence holds the notifications of a group back. */
+export function isSilenced(
+  { kind, labels }: Pick<Group, "kind" | "labels">,
+  { kinds, target, upgradeId, fingerprint }: Silence,
+): boolean {
   return (kinds?.includes(kind) ?? true) && (target ?? labels.target) === labels.target &&
     (upgradeId ?? labels.upgradeId) === labels.upgradeId &&
     (fingerprint ?? labels.fingerprint) === labels.fingerprint;

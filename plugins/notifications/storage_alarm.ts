@@ -1,7 +1,7 @@
 /** Notifies operators that the storage fails, and finds out whether it takes writes. Each process does so by itself, from memory: it has nothing else. */
-import { NonRetriableError, type PluginHost, RetryAfterError } from "../../mod.ts";
+import { NonRetriableError, type PluginHost, RetryAfterError, type Silence } from "../../mod.ts";
 import { composeFiring, type ComposeOptions, composeResolved } from "./compose.ts";
-import type { OutboxEntry } from "./flush.ts";
+import { isSilenced, type OutboxEntry } from "./flush.ts";
 import { type Group, GROUP_FORMAT } from "./group.ts";
 import type { Route } from "./routing.ts";
 
@@ -32,17 +32,33 @@ interface Unsent {
   readonly at: number;
 }
 
+/** Time (ms) between two reads of silences. */
+const READ_EVERY_MS = 60_000;
+
 const NOTHING = { count: 1, portals: { shown: [], total: 0 } };
 
 /** Returns the alarm of an app. */
 export function createStorageAlarm(parts: StorageAlarmParts): StorageAlarm {
-  const { host: { clock, random, outbox, log }, route, compose, send, fallback, waitMs, repeatMs } = parts;
+  const { host: { admin, clock, random, outbox, log }, route, compose, send, fallback, waitMs, repeatMs } = parts;
   /** The alarm of the outage that this process is in. */
   let outage: { readonly id: string; readonly since: number; toldAt: number; generation: number } | undefined;
   /** The channels that do not have the latest message yet. */
   let unsent: readonly Unsent[] = [];
   /** The fallback has the latest message, or is to get it. */
   let isPassedOn = false;
+  /** The silences, as they were when the storage worked. */
+  let silences: readonly Silence[] = [];
+  let readAt = -Infinity;
+
+  async function readSilences(): Promise<void> {
+    const now = clock();
+    if (Math.abs(now - readAt) < READ_EVERY_MS || route("storage_failing", {}).length === 0) return;
+    silences = await admin.silences.list();
+    readAt = now;
+  }
+
+  const isHeldBack = (now: number): boolean =>
+    silences.some((silence) => silence.until > now && isSilenced({ kind: "storage_failing", labels: {} }, silence));
 
   function groupOf(outage: { readonly id: string; readonly since: number }): Group {
     const { id: incarnation, since } = outage;
@@ -79,7 +95,7 @@ export function createStorageAlarm(parts: StorageAlarmParts): StorageAlarm {
         unsent = unsent.map(({ channel }) => ({ channel, at: now }));
       }
       outage ??= { id: random().replace(/\W/g, "").slice(0, 8), since: now, toldAt: -Infinity, generation: 0 };
-      if (now - outage.since < waitMs) return;
+      if (now - outage.since < waitMs || isHeldBack(now)) return;
       if (now - outage.toldAt >= repeatMs) {
         outage.toldAt = now;
         outage.generation++;
@@ -103,6 +119,7 @@ export function createStorageAlarm(parts: StorageAlarmParts): StorageAlarm {
       unsent = left.flat();
     },
     works: async () => {
+      await readSilences();
       if (outage === undefined) return;
       const { id, generation } = outage;
       if (generation > 0) {

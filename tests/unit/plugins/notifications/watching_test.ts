@@ -17,6 +17,7 @@ import type { GroupStore } from "../../../../plugins/notifications/group_store.t
 import { nameOf } from "../../../../plugins/notifications/level.ts";
 import { createTally } from "../../../../plugins/notifications/observing.ts";
 import { recordingLogger, trustAll } from "../../../support/app.ts";
+import { OPERATOR } from "../../../support/operator.ts";
 import { describe, it } from "../../../support/test.ts";
 import { virtualTime } from "../../../support/time.ts";
 import { HOUR, MINUTE, notifier, SECOND } from "./_notifier.ts";
@@ -106,6 +107,24 @@ describe("notifications of what is watched", () => {
     await time.elapse(HOUR);
     assert.deepEqual(calls, ["chat", "mail", "page", "spare", "chat", "chat"]);
     assert.deepEqual(made.news(), ["spare: firing The storage fails", "firing The storage fails"]);
+    isDown = false;
+    await made.close();
+  });
+
+  it("a failure of the storage is not told while a silence holds that was known before it", async () => {
+    const time = virtualTime();
+    let isDown = false;
+    const storage = failingStorage(memoryStorage({ clock: time.now }), () => isDown);
+    const made = await notifier({ world: { time, storage } });
+    await made.install(1);
+    const until = time.now() + HOUR;
+    await made.app.admin.silences.add({ kinds: ["storage_failing"], until, ...OPERATOR });
+    await time.elapse(2 * MINUTE);
+    isDown = true;
+    await time.elapse(57 * MINUTE);
+    assert.deepEqual(made.news(), []);
+    await time.elapse(3 * MINUTE);
+    assert.deepEqual(made.news(), ["firing The storage fails"]);
     isDown = false;
     await made.close();
   });
