@@ -94,17 +94,19 @@ async function look(parts: FlushParts, key: string, group: Group, silences: read
       }
   }
   const isLast = decision.action === "resolve";
-  const pending: PendingMessage = {
-    message: (isLast ? composeResolved : composeFiring)(group, level, parts.compose),
-    ...{ channels, generation: group.generation + 1, count: level.count, at: now, until: now + TAKEOVER_MS, isLast },
-  };
-  // Whichever process stores it sends it.
+  const compose = isLast ? composeResolved : composeFiring;
   const checkAt = now + timing.groupIntervalMs;
-  const isStored = await store.change(
-    key,
-    (other) => isSame(other) ? withPending(other, group, pending, checkAt) : undefined,
-  );
-  if (isStored) await send(parts, key, group.incarnation, pending);
+  let pending: PendingMessage | undefined;
+  // Whichever process stores it sends it. Composed from the group as it is now: a portal may have been erased from it.
+  const isStored = await store.change(key, (other) => {
+    if (!isSame(other)) return undefined;
+    pending = {
+      message: compose(other, level, parts.compose),
+      ...{ channels, generation: group.generation + 1, count: level.count, at: now, until: now + TAKEOVER_MS, isLast },
+    };
+    return withPending(other, group, pending, checkAt);
+  });
+  if (isStored) await send(parts, key, group.incarnation, pending!);
 }
 
 /** Puts a message into the outbox whose process has ended before it could. */
@@ -115,12 +117,16 @@ async function takeOver(
   pending: PendingMessage,
 ): Promise<void> {
   const { host: { clock }, store } = parts;
+  let taken: PendingMessage | undefined;
   const isMine = await store.change(key, (group) => {
     const isSame = group?.incarnation === incarnation && group.pending?.generation === pending.generation &&
       group.pending.until === pending.until;
-    return isSame ? { ...group, pending: { ...pending, until: clock() + TAKEOVER_MS } } : undefined;
+    if (!isSame) return undefined;
+    // As it is now: a portal may have been erased from it.
+    taken = { ...group.pending!, until: clock() + TAKEOVER_MS };
+    return { ...group, pending: taken };
   });
-  if (isMine) await send(parts, key, incarnation, pending);
+  if (isMine) await send(parts, key, incarnation, taken!);
 }
 
 /** Puts a message into the outbox, once for each channel. A repetition has the same ids. */

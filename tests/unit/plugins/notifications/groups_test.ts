@@ -1,5 +1,7 @@
 import assert from "node:assert/strict";
-import { memoryStorage } from "@b24/onappupdate";
+import { memoryStorage, type Storage } from "@b24/onappupdate";
+import type { Entry } from "@b24/onappupdate/storage";
+import type { Group } from "../../../../plugins/notifications/group.ts";
 import { OPERATOR } from "../../../support/operator.ts";
 import { memberIdOf } from "../../../support/crowd.ts";
 import { describe, it } from "../../../support/test.ts";
@@ -149,6 +151,48 @@ describe("groups of notifications", () => {
     assert.match(told, /\[forgotten\] says: no field/);
     await made.close();
   });
+
+  for (const isLeft of [false, true]) {
+    const what = isLeft ? "whose message a process has left, and that is erased," : "that is erased";
+    it(`a portal ${what} while groups are read is not named`, async () => {
+      const time = virtualTime();
+      const memory = memoryStorage({ clock: time.now });
+      let listed: Promise<void> | undefined;
+      const storage: Storage = {
+        ...memory,
+        list: async function* <T>(...args: Parameters<Storage["list"]>): AsyncGenerator<Entry<T>> {
+          const page = await Array.fromAsync(memory.list<T>(...args));
+          const isGroups = args[0].join("/") === "plugin/notifications/group";
+          const wait = isGroups ? listed : undefined;
+          if (isGroups) listed = undefined;
+          await wait;
+          yield* page;
+        },
+      };
+      const made = await notifier({ world: { time, storage } });
+      await made.install(1);
+      await made.park(0, 1);
+      await time.elapse(5 * MINUTE + 30 * SECOND);
+      assert.equal(made.sent.length, 1);
+      if (isLeft) {
+        for await (const { key, value } of memory.list<Group>(["plugin", "notifications", "group"])) {
+          const pending = { ...{ message: made.sent[0]!.message, channels: ["chat"], generation: 2, count: 1 }, at: 0 };
+          await memory.put(key, { ...value, pending: { ...pending, until: time.now(), isLast: false } });
+        }
+      }
+      const { promise, resolve } = Promise.withResolvers<void>();
+      listed = promise;
+      // The tick at which the group is due.
+      await time.elapse(MINUTE / 2);
+      assert.equal(listed, undefined);
+      await made.app.admin.forget(memberIdOf(0), OPERATOR);
+      resolve();
+      await time.elapse(MINUTE);
+      assert.equal(made.sent.length > 1, true);
+      assert.doesNotMatch(JSON.stringify(made.sent.slice(1)), new RegExp(`${memberIdOf(0)}|p0.bitrix24`));
+      await made.close();
+    });
+  }
 
   it("that this process does not want are left to other code for an hour", async () => {
     const time = virtualTime();
