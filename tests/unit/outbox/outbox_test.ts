@@ -319,6 +319,20 @@ describe("the outbox", () => {
     await made.app.close();
   });
 
+  it("delivers at once to a channel with few messages while another one has many", async () => {
+    const made = await setUp();
+    await made.tick();
+    made.behavior = (message) => message === "crowd" ? new Promise(() => {}) : undefined;
+    for (let n = 0; n < 20; n++) await made.outbox.put("crowd", { channel: "slow" });
+    for (let n = 0; n < 5; n++) await made.outbox.put("alert", { channel: "fast" });
+    await made.elapse(0);
+    const count = (text: string): number => made.delivered.filter(({ message }) => message === text).length;
+    assert.deepEqual([count("crowd"), count("alert")], [6, 5]);
+    const closed = made.app.close();
+    await made.elapse(60_000);
+    await closed;
+  });
+
   it("does not count an attempt that the closing app ends, and others take it over at once", async () => {
     const time = virtualTime();
     const made = await setUp({ time });

@@ -135,6 +135,21 @@ describe("a channel that fails", () => {
     await made.close();
   });
 
+  it("hangs with many messages: other channels get theirs at once all the same", async () => {
+    const made = await notifier({
+      channels: ["chat", "hangs"],
+      options: { rules: [{ channels: ["hangs", "chat"], kinds: ["portal_parked"] }] },
+    });
+    made.behavior = ({ channel }) => channel === "hangs" ? new Promise(() => {}) : undefined;
+    await made.install(20);
+    for (let number = 0; number < 20; number++) {
+      await made.park(number, number + 1, `${"abcdefghijklmnopqrst"[number]} fails`);
+    }
+    await made.time.elapse(65 * SECOND);
+    assert.equal(made.news().length, 20);
+    await made.close();
+  });
+
   it("throws secrets: none is stored or logged", async () => {
     const { logger, lines } = recordingLogger();
     const secrets = [
