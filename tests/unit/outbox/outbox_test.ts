@@ -11,6 +11,7 @@ import {
   RetryAfterError,
   type Storage,
 } from "@b24/onappupdate";
+import type { Entry } from "@b24/onappupdate/storage";
 import { MAX_DEAD_LETTERS, MAX_MESSAGES } from "../../../src/outbox/kept.ts";
 import { deadLetterKey, outboxMessageKey } from "../../../src/portal/keys.ts";
 import { recordingLogger, trustAll } from "../../support/app.ts";
@@ -207,11 +208,11 @@ describe("the outbox", () => {
     const memory = memoryStorage({ clock: time.now });
     let isListed: Promise<void> | undefined;
     // Lists pages, as the storages of databases do.
-    const list = async function* (...args: Parameters<Storage["list"]>) {
-      const page = await Array.fromAsync(memory.list(...args));
+    async function* list<T>(...args: Parameters<Storage["list"]>): AsyncGenerator<Entry<T>> {
+      const page = await Array.fromAsync(memory.list<T>(...args));
       await isListed;
       yield* page;
-    } as Storage["list"];
+    }
     const made = await setUp({ time, storage: { ...memory, list }, handler: { retry: { maxAttempts: 1 } } });
     made.behavior = () => {
       throw new Error("no chat");
