@@ -29,14 +29,26 @@ interface World {
   readonly app: App;
   readonly storage: Storage;
   now: number;
+  /** The state of all portals, instead of the one that they have. */
+  state?: Portal["state"];
 }
 
 /** Runs `body` with a channel in an app that is installed on two portals. */
 async function withChannel(
   channel: Channel,
   body: (world: World) => Promise<void>,
-  notifier: Plugin = { name: "notifications", setup: (host) => channel.setup!(host) },
+  notifier?: Plugin,
 ): Promise<void> {
+  const direct: Plugin = {
+    name: "notifications",
+    setup: (host) => {
+      const portal = async (memberId: string): Promise<Portal | undefined> => {
+        const stored = await host.portal(memberId);
+        return stored && { ...stored, state: world.state ?? stored.state };
+      };
+      channel.setup!({ ...host, portal });
+    },
+  };
   const keys = { clientId: "app.5f3a", clientSecret: "secret" };
   const clock = (): number => world.now;
   const storage = memoryStorage({ clock });
@@ -45,7 +57,7 @@ async function withChannel(
   const app = createApp({
     ...{ ...keys, storage, clock, logger, fetch: bitrix24.fetch },
     ...{ acknowledge: "handled", checks: false, tickEveryMs: false },
-  }).use(applicationToken()).use(notifier).upgrade("3", () => {});
+  }).use(applicationToken()).use(notifier ?? direct).upgrade("3", () => {});
   const newPortal = (memberId: string): FakePortal => bitrix24.portal({ memberId, scope: ["crm", "im", "user_brief"] });
   const world: World = {
     portals: [newPortal(OWN), newPortal(OTHER)],
@@ -108,6 +120,7 @@ describe("portalMessageChannel()", () => {
         await send(channel, notification({ ...secret, ...more }), id);
         return world.got.map((params) => params["MESSAGE"]);
       };
+      world.state = "blocked";
       const updated = "Deals [\u200bPlus] was updated";
       assert.deepEqual(await texts({ kind: "portal_upgraded" }, "n-1"), [updated, updated]);
       const [blocked] = await texts({ kind: "portal_blocked", blockedOn: "administrator", language: "ru" }, "n-2");
@@ -126,6 +139,20 @@ describe("portalMessageChannel()", () => {
         { kind: "portal_upgraded", status: "resolved" },
       ] as const;
       for (const [i, more] of silent.entries()) assert.deepEqual(await texts(more, `s-${i}`), []);
+    });
+  });
+
+  it("tells customers nothing of a need that is over", async () => {
+    const channel = portalMessageChannel({ ofCustomer: true, appName: "Deals" });
+    await withChannel(channel, async (world) => {
+      const portals = { shown: [{ memberId: OWN }], total: 1 };
+      const message = notification({ kind: "portal_blocked", blockedOn: "payment", portals });
+      assert.equal((await world.portal())?.state, "current");
+      await send(channel, message, "n-1");
+      assert.deepEqual(world.got, []);
+      world.state = "blocked";
+      await send(channel, message, "n-2");
+      assert.equal(world.got.length, 1);
     });
   });
 
