@@ -261,7 +261,7 @@ function createParts(host: PluginHost, { options, routing, compose, delivering }
   const { heartbeat, nothingReceivedMs, delayedMs = 600_000, minRefused = 10 } = options;
   const store = createGroupStore(host, groupWaitMs);
   const watch = createWatch(host, { nothingReceivedMs, delayedMs });
-  const tally = createTally();
+  const tally = createTally(host);
   const levelOf = createLevels(host, { watch, plugin: NAME, minRefused });
   const standing = createStanding({ host, store, watch, route: routing.operators });
   const flush = createFlush({
@@ -272,7 +272,7 @@ function createParts(host: PluginHost, { options, routing, compose, delivering }
   });
   const alarm = createStorageAlarm({
     ...{ host, route: routing.operators, compose, send: delivering.send },
-    ...{ waitMs: groupWaitMs, repeatMs: repeatIntervalMs },
+    ...{ fallback: options.fallback, waitMs: groupWaitMs, repeatMs: repeatIntervalMs },
   });
   const probe = createStorageProbe(host, routing.operators("storage_failing", {}).length > 0);
   const beat = heartbeat === undefined ? undefined : createHeartbeat(host, heartbeat);

@@ -28,7 +28,8 @@ const MARGIN_MS = 5000;
 export function createDelivering({ channels, retry, timeoutMs, onDead }: DeliveringParts): Delivering {
   async function send({ channel: name, message }: OutboxEntry, id: string, signal: AbortSignal): Promise<void> {
     const channel = channels.get(name);
-    if (channel === undefined) throw new NonRetriableError(`the notifier has no channel ${JSON.stringify(name)}`);
+    // In a deploy, another process may have it.
+    if (channel === undefined) throw new Error(`the notifier has no channel ${JSON.stringify(name)}`);
     const limit = AbortSignal.any([signal, AbortSignal.timeout(timeoutMs)]);
     try {
       // A channel may ignore the signal.

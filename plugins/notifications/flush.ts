@@ -33,6 +33,9 @@ export interface FlushParts {
 /** Time (ms) after which another process puts a message into the outbox whose process has ended. */
 const TAKEOVER_MS = 60_000;
 
+/** Time (ms) that a group is kept that no rule wants: in a deploy, those of another process may. */
+const UNWANTED_MS = 60 * 60 * 1000;
+
 /** Returns the function that looks at the groups that are due. It rejects with the first error, after all groups had their turn. */
 export function createFlush(parts: FlushParts): (signal: AbortSignal) => Promise<void> {
   const { host: { admin, clock, log }, store } = parts;
@@ -67,13 +70,16 @@ async function look(parts: FlushParts, key: string, group: Group, silences: read
   const isSame = (other: Group | undefined): other is Group =>
     other?.incarnation === group.incarnation && other.generation === group.generation && other.pending === undefined;
   if (channels.length === 0) {
+    if (Math.abs(now - group.latestAt) < UNWANTED_MS) return;
     return void await store.change(key, (other) => isSame(other) ? "delete" : undefined);
   }
-  // Looked at again at the next tick.
-  if (silences.some((silence) => isSilenced(group, silence))) return;
-  if (isQuiet(now) && KINDS[group.kind].severity !== "critical") return;
+  const isHeldBack = silences.some((silence) => isSilenced(group, silence)) ||
+    (isQuiet(now) && KINDS[group.kind].severity !== "critical");
+  // Looked at again at the next tick. What is counted is forgotten meanwhile as at any other time.
+  if (isHeldBack && KINDS[group.kind].end !== "count") return;
   const level = await levelOf(group);
   const decision = decide(group, level, now, timing);
+  if (isHeldBack && (decision.action === "fire" || decision.action === "resolve")) return;
   switch (decision.action) {
     case "forget":
       await store.change(key, (other) => isSame(other) && other.latestAt === group.latestAt ? "delete" : undefined);
@@ -88,17 +94,19 @@ async function look(parts: FlushParts, key: string, group: Group, silences: read
       }
   }
   const isLast = decision.action === "resolve";
-  const pending: PendingMessage = {
-    message: (isLast ? composeResolved : composeFiring)(group, level, parts.compose),
-    ...{ channels, generation: group.generation + 1, count: level.count, at: now, until: now + TAKEOVER_MS, isLast },
-  };
-  // Whichever process stores it sends it.
+  const compose = isLast ? composeResolved : composeFiring;
   const checkAt = now + timing.groupIntervalMs;
-  const isStored = await store.change(
-    key,
-    (other) => isSame(other) ? withPending(other, group, pending, checkAt) : undefined,
-  );
-  if (isStored) await send(parts, key, group.incarnation, pending);
+  let pending: PendingMessage | undefined;
+  // Whichever process stores it sends it. Composed from the group as it is now: a portal may have been erased from it.
+  const isStored = await store.change(key, (other) => {
+    if (!isSame(other)) return undefined;
+    pending = {
+      message: compose(other, level, parts.compose),
+      ...{ channels, generation: group.generation + 1, count: level.count, at: now, until: now + TAKEOVER_MS, isLast },
+    };
+    return withPending(other, group, pending, checkAt);
+  });
+  if (isStored) await send(parts, key, group.incarnation, pending!);
 }
 
 /** Puts a message into the outbox whose process has ended before it could. */
@@ -109,12 +117,16 @@ async function takeOver(
   pending: PendingMessage,
 ): Promise<void> {
   const { host: { clock }, store } = parts;
+  let taken: PendingMessage | undefined;
   const isMine = await store.change(key, (group) => {
     const isSame = group?.incarnation === incarnation && group.pending?.generation === pending.generation &&
       group.pending.until === pending.until;
-    return isSame ? { ...group, pending: { ...pending, until: clock() + TAKEOVER_MS } } : undefined;
+    if (!isSame) return undefined;
+    // As it is now: a portal may have been erased from it.
+    taken = { ...group.pending!, until: clock() + TAKEOVER_MS };
+    return { ...group, pending: taken };
   });
-  if (isMine) await send(parts, key, incarnation, pending);
+  if (isMine) await send(parts, key, incarnation, taken!);
 }
 
 /** Puts a message into the outbox, once for each channel. A repetition has the same ids. */
@@ -137,7 +149,11 @@ async function send(
   });
 }
 
-function isSilenced({ kind, labels }: Group, { kinds, target, upgradeId, fingerprint }: Silence): boolean {
+/** Returns whether a silence holds the notifications of a group back. */
+export function isSilenced(
+  { kind, labels }: Pick<Group, "kind" | "labels">,
+  { kinds, target, upgradeId, fingerprint }: Silence,
+): boolean {
   return (kinds?.includes(kind) ?? true) && (target ?? labels.target) === labels.target &&
     (upgradeId ?? labels.upgradeId) === labels.upgradeId &&
     (fingerprint ?? labels.fingerprint) === labels.fingerprint;

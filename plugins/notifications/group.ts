@@ -23,7 +23,7 @@ export interface GroupLabels {
   readonly plugin?: string;
 }
 
-/** The details that the first member of a group gives about all of them. */
+/** The details that the latest member of a group gives about all of them. */
 export interface Details {
   /** Message of an error, without tokens. */
   readonly error?: string;
@@ -103,7 +103,7 @@ export interface Occurrence {
 /** Returns a group with something that has happened; a new one if there is none. */
 export function withOccurrence(
   group: Group | undefined,
-  { kind, labels, details = {}, counted }: Occurrence,
+  { kind, labels, details, counted }: Occurrence,
   { now, waitMs, incarnation }: { readonly now: number; readonly waitMs: number; readonly incarnation: string },
 ): Group {
   const { ending: _, ...known } = group ?? {
@@ -114,7 +114,7 @@ export function withOccurrence(
       incarnation,
       since: now,
       latestAt: now,
-      details,
+      details: {},
       hasChanged: true,
     } as const,
     ...{ generation: 0, checkAt: now + waitMs },
@@ -123,6 +123,7 @@ export function withOccurrence(
     ...known,
     latestAt: Math.max(now, known.latestAt),
     hasChanged: true,
+    ...(details !== undefined && { details }),
     ...(counted !== undefined && { counted: sumOf(known.counted, counted) }),
   };
 }

@@ -39,7 +39,7 @@ export interface ChannelRequest {
 /** The answer of a failure. Not to be quoted: it may contain the address. */
 export interface FailedAnswer {
   readonly status: number;
-  /** Empty if it is too long or was cut off. */
+  /** Empty if it is too long or too slow, or was cut off. */
   readonly text: string;
   /** `undefined` if it is not JSON. */
   readonly json: unknown;
@@ -55,6 +55,9 @@ export interface Explanation {
 
 /** Maximum size of an answer that is read, in bytes. */
 const MAX_ANSWER_BYTES = 16_384;
+
+/** Milliseconds that the body of such an answer may take: its status and headers say what to do. */
+const ANSWER_MS = 2000;
 
 /** Milliseconds until the next attempt after an answer 429 that names no time, and the minimum and maximum of one that does. */
 const RETRY_MS = 60_000;
@@ -124,11 +127,12 @@ async function request(
 }
 
 async function readFailure(response: Response, signal: AbortSignal): Promise<Omit<FailedAnswer, "status">> {
+  const limit = AbortSignal.any([signal, AbortSignal.timeout(ANSWER_MS)]);
   try {
-    return await abortable(signal, () => readAnswer(response, { answerBytes: MAX_ANSWER_BYTES }, signal));
+    return await abortable(limit, () => readAnswer(response, { answerBytes: MAX_ANSWER_BYTES }, limit));
   } catch {
     signal.throwIfAborted();
-    // Too long, or the connection broke: the status says enough.
+    // Too long or too slow, or the connection broke: the status says enough.
     return { text: "", json: undefined };
   }
 }
@@ -153,8 +157,9 @@ function networkReason(thrown: unknown): string {
 /** Returns the milliseconds that a header `Retry-After` asks for, in seconds or as a date (RFC 9110, 10.2.3). */
 function retryAfterMs(header: string | null, now: number): number {
   const text = header?.trim() ?? "";
-  if (/^\d+$/.test(text)) return bounded(Number(text) * 1000);
-  const date = Date.parse(text);
+  if (/^\d+(\.\d+)?$/.test(text)) return bounded(Number(text) * 1000);
+  // `Date.parse` takes almost any number for a date in the past.
+  const date = /^[a-z]{3,9}, .* GMT$|^\d{4}-\d\d-\d\dT/i.test(text) ? Date.parse(text) : Number.NaN;
   return Number.isNaN(date) ? RETRY_MS : bounded(date - now);
 }
 

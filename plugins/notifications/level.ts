@@ -124,8 +124,10 @@ async function namesOf(host: PluginHost, memberIds: readonly string[]): Promise<
   return await Promise.all(memberIds.slice(0, MAX_SHOWN).map((memberId) => nameOf(host, memberId)));
 }
 
-/** Returns a portal with its domain, if it is stored. */
+/** Returns a portal with its domain, if it is stored and can be read: one damaged record must not hold a message back. */
 export async function nameOf({ portal }: Pick<PluginHost, "portal">, memberId: string): Promise<NotifiedPortal> {
-  const stored = await portal(memberId);
-  return stored === undefined ? { memberId } : named(stored);
+  return await portal(memberId).then(
+    (stored) => stored === undefined ? { memberId } : named(stored),
+    () => ({ memberId }),
+  );
 }

@@ -29,7 +29,7 @@ export interface Tally {
 const MAX_COUNTED = 100;
 
 /** Returns a tally that has counted nothing. */
-export function createTally(): Tally {
+export function createTally({ portal }: Pick<PluginHost, "portal">): Tally {
   let counts = new Map<
     string,
     { readonly kind: NotificationKind; readonly labels: GroupLabels; readonly counted: Counted }
@@ -39,6 +39,15 @@ export function createTally(): Tally {
     if (!counts.has(key) && counts.size >= MAX_COUNTED) return;
     counts.set(key, { kind, labels, counted: sumOf(counts.get(key)?.counted, counted) });
   };
+  /** Returns the counts without names of portals that were removed or erased since. */
+  async function withoutRemoved<T extends { readonly counted: Counted }>(one: T): Promise<T> {
+    const { count, memberIds } = one.counted;
+    // One that cannot be read keeps its name: `store` rejects if the storage fails.
+    const stateOf = (memberId: string) => portal(memberId).then((stored) => stored?.state, () => undefined);
+    const states = await Promise.all(memberIds.map(stateOf));
+    return { ...one, counted: { count, memberIds: memberIds.filter((_, i) => states[i] !== "uninstalled") } };
+  }
+
   return {
     count: (kind, labels, memberId) =>
       add(kind, labels, { count: 1, memberIds: memberId === undefined ? [] : [memberId] }),
@@ -47,7 +56,7 @@ export function createTally(): Tally {
       counts = new Map();
       while (all.length > 0) {
         try {
-          await store.add(all[0]!);
+          await store.add(await withoutRemoved(all[0]!));
         } catch (error) {
           for (const { kind, labels, counted } of all) add(kind, labels, counted);
           throw error;

@@ -41,7 +41,7 @@ export async function messageUser(host: PluginHost, notice: PortalNotice, signal
   try {
     if (userIds === undefined) return await messageAdministrators(host, notice, signal);
     await host.credentials.call(memberId, async (credentials) => {
-      for (const userId of userIds) await call(host, credentials, userId, notice, signal);
+      for (const userId of userIds) await notify(host, credentials, userId, notice, signal);
     }, { signal });
   } catch (thrown) {
     signal.throwIfAborted();
@@ -51,28 +51,53 @@ export async function messageUser(host: PluginHost, notice: PortalNotice, signal
 
 /** Sends to each administrator as themselves. `call` runs for one user after another as long as its callback asks for it. */
 async function messageAdministrators(host: PluginHost, notice: PortalNotice, signal: AbortSignal): Promise<void> {
-  let sent = 0;
+  const sentTo = new Set<number>();
+  let unknown: unknown;
   const isNext = new B24Error({ code: "ACCESS_DENIED", description: "", status: 403, method: METHOD });
   try {
     await host.credentials.call(notice.memberId, async (credentials) => {
-      const { clientEndpoint, accessToken, userId, isSystemUser } = credentials;
-      const isPerson = !isSystemUser && userId !== undefined;
-      if (isPerson && await host.isAdministrator(clientEndpoint, accessToken) === true) {
-        await call(host, credentials, userId, notice, signal);
-        sent++;
-      }
+      const { userId, isSystemUser } = credentials;
+      if (isSystemUser || userId === undefined || sentTo.has(userId)) throw isNext;
+      const isAdmin = await isAdministrator(host, credentials, signal).catch((error) => {
+        if (error instanceof B24Error) throw error;
+        unknown = error;
+      });
+      if (isAdmin !== true) throw isNext;
+      await notify(host, credentials, userId, notice, signal);
+      sentTo.add(userId);
       throw isNext;
     }, { signal });
   } catch (error) {
-    if (error !== isNext) throw error;
+    // Those who have the message must not get it again because of the tokens of others.
+    const isAboutTokens = error instanceof B24Error || error instanceof NoCredentialsError;
+    if (sentTo.size === 0 ? error !== isNext : !isAboutTokens) throw error;
   }
-  if (sent === 0) {
-    throw new NonRetriableError(`${notice.channel}: portal ${notice.memberId} has no administrator's token`);
-  }
+  if (sentTo.size > 0) return;
+  throw unknown ?? new NonRetriableError(`${notice.channel}: portal ${notice.memberId} has no administrator's token`);
+}
+
+/** Returns whether a user is an administrator. Rejects as {@linkcode call} does. */
+async function isAdministrator(
+  host: PluginHost,
+  credentials: PortalCredentials,
+  signal: AbortSignal,
+): Promise<boolean> {
+  const { ADMIN } = Object(await call(host, credentials, "profile", {}, signal)) as { readonly ADMIN?: unknown };
+  return ADMIN === true;
+}
+
+async function notify(
+  host: PluginHost,
+  credentials: PortalCredentials,
+  userId: number,
+  { id, text }: PortalNotice,
+  signal: AbortSignal,
+): Promise<void> {
+  await call(host, credentials, METHOD, { USER_ID: userId, MESSAGE: text, TAG: `onappupdate:${id}` }, signal);
 }
 
 /**
- * Calls the portal once.
+ * Calls the portal once, and returns the result.
  *
  * @throws {B24Error} if it refuses the token: `credentials.call` refreshes it and repeats
  * @throws an error that `credentials.call` passes on as it is, and does not record
@@ -80,24 +105,24 @@ async function messageAdministrators(host: PluginHost, notice: PortalNotice, sig
 async function call(
   { portalFetch }: PluginHost,
   { clientEndpoint, accessToken }: PortalCredentials,
-  userId: number,
-  { id, text }: PortalNotice,
+  method: string,
+  params: Readonly<Record<string, unknown>>,
   signal: AbortSignal,
-): Promise<void> {
-  const body = JSON.stringify({ USER_ID: userId, MESSAGE: text, TAG: `onappupdate:${id}`, auth: accessToken.reveal() });
+): Promise<unknown> {
+  const body = JSON.stringify({ ...params, auth: accessToken.reveal() });
   const answer = await abortable(signal, async () => {
     const headers = { "content-type": "application/json", accept: "application/json" };
     const init: RequestInit = { method: "POST", headers, body, redirect: "manual", signal };
-    const response = await portalFetch(`${clientEndpoint}${METHOD}`, init);
+    const response = await portalFetch(`${clientEndpoint}${method}`, init);
     const { json } = await readAnswer(response, { answerBytes: MAX_ANSWER_BYTES }, signal);
     return { status: response.status, json };
   });
   const { result, error } = Object(answer.json) as { readonly result?: unknown; readonly error?: unknown };
-  if (error === undefined && result !== undefined && answer.status < 300) return;
+  if (error === undefined && result !== undefined && answer.status < 300) return result;
   // The code is a word; anything else may be anything, and is not quoted.
   const code = typeof error === "string" && /^\w{1,60}$/.test(error) ? error : undefined;
   if (code === undefined) throw new Refusal(`answered ${answer.status}`, undefined);
-  const refusal = new B24Error({ code, description: "", status: answer.status, method: METHOD });
+  const refusal = new B24Error({ code, description: "", status: answer.status, method });
   throw refusal.refusesToken ? refusal : new Refusal(`answered ${answer.status} ${code}`, refusal);
 }
 

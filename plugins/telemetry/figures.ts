@@ -54,8 +54,8 @@ export function createFigureReader({ admin, clock, log }: PluginHost): FigureRea
           admin.outbox.list({ state: "dead", limit: MAX_MESSAGES }),
         ]);
         last = {
-          portals: portalFigures(counts),
-          blocked: blockedFigures(counts, stuck),
+          portals: withZeros(portalFigures(counts), last?.portals),
+          blocked: withZeros(blockedFigures(counts, stuck), last?.blocked),
           outbox: [["waiting", waiting] as const, ["dead", dead] as const].map(([state, { items }]) => ({
             ...{ value: items.length, attributes: { "b24.outbox.state": state } },
           })),
@@ -66,6 +66,13 @@ export function createFigureReader({ admin, clock, log }: PluginHost): FigureRea
     },
     last: () => last,
   };
+}
+
+/** Returns the figures, and 0 for what no longer has one: the SDK of Node repeats the last value of what a gauge leaves out. */
+function withZeros(figures: readonly Figure[], earlier: readonly Figure[] = []): readonly Figure[] {
+  const present = new Set(figures.map(({ attributes }) => JSON.stringify(attributes)));
+  const ended = earlier.filter(({ attributes }) => !present.has(JSON.stringify(attributes)));
+  return [...figures, ...ended.map(({ attributes }) => ({ value: 0, attributes }))];
 }
 
 /** Returns the numbers of portals by version and state. */

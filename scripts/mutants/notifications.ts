@@ -6,6 +6,7 @@ const GROUPS = [`${FOLDER}/groups_test.ts`];
 const HELD = [`${FOLDER}/holding_back_test.ts`];
 const ROLLOUTS = [`${FOLDER}/rollout_notifications_test.ts`];
 const FAILING = [`${FOLDER}/failing_channels_test.ts`];
+const WATCHING = [`${FOLDER}/watching_test.ts`];
 const RULES = [`${FOLDER}/rules_test.ts`];
 const CRASHES = ["tests/chaos/notifications_crash_test.ts"];
 
@@ -13,7 +14,7 @@ export const NOTIFICATIONS: readonly Mutant[] = [
   ...mutantsOf("plugins/notifications/flush.ts", GROUPS, [
     [
       "a silence holds nothing back",
-      "if (silences.some((silence) => isSilenced(group, silence))) return;",
+      "silences.some((silence) => isSilenced(group, silence)) ||",
       "",
       { tests: HELD },
     ],
@@ -22,22 +23,33 @@ export const NOTIFICATIONS: readonly Mutant[] = [
     }],
     [
       "quiet hours hold nothing back",
-      'if (isQuiet(now) && KINDS[group.kind].severity !== "critical") return;',
-      "",
+      '(isQuiet(now) && KINDS[group.kind].severity !== "critical");',
+      "false;",
       { tests: HELD },
     ],
     [
       "quiet hours hold back what is critical",
-      'if (isQuiet(now) && KINDS[group.kind].severity !== "critical") return;',
-      "if (isQuiet(now)) return;",
+      '(isQuiet(now) && KINDS[group.kind].severity !== "critical");',
+      "isQuiet(now);",
       { tests: ROLLOUTS },
+    ],
+    [
+      "events that are refused add up in quiet hours",
+      'if (isHeldBack && KINDS[group.kind].end !== "count") return;',
+      "if (isHeldBack) return;",
+      { tests: WATCHING },
+    ],
+    [
+      "a message names a portal that was erased while its group was read",
+      "compose(other, level, parts.compose)",
+      "compose(group, level, parts.compose)",
     ],
     ["a paused rollout silences no portal", 'return on === "failures" || on === "resume";', "return false;", {
       tests: ROLLOUTS,
     }],
     [
       "nobody sends what a process has composed before it ended",
-      "if (isMine) await send(parts, key, incarnation, pending);",
+      "if (isMine) await send(parts, key, incarnation, taken!);",
       "void isMine;",
       { tests: CRASHES },
     ],

@@ -58,6 +58,11 @@ export const OUTBOX: readonly Mutant[] = [
       'const isOurs = message.plugin !== "" || ',
     ],
     [
+      "one channel takes all places of its plugin",
+      "name !== undefined && channel.running >= MAX_OF_CHANNEL",
+      "false",
+    ],
+    [
       "a message is delivered after its 7 days",
       "if (expiresAt <= clock() || handler === undefined)",
       "if (handler === undefined)",

@@ -19,8 +19,9 @@ import {
   type TakenMessage,
 } from "./messages.ts";
 
-/** Maximum number of messages of one plugin that are delivered at a time. */
+/** Maximum number of messages of one plugin that are delivered at a time, and of one channel of it. */
 const MAX_AT_A_TIME = 8;
+const MAX_OF_CHANNEL = 6;
 
 /** Milliseconds that an attempt may take by default. */
 const TIMEOUT_MS = 60_000;
@@ -52,8 +53,27 @@ export interface MessageDelivery {
 
 /** The messages of one plugin that this process knows to be due. */
 interface Line {
+  /** `undefined`: those without a channel. */
+  readonly channels: Map<string | undefined, ChannelLine>;
+  running: number;
+}
+
+/** The messages of one channel. */
+interface ChannelLine {
   readonly waiting: DueMessage[];
   running: number;
+}
+
+/** Returns the channel whose turn it is: one that hangs, or has many messages, must not hold up the others. */
+function nextChannel({ channels }: Line): ChannelLine | undefined {
+  let next: ChannelLine | undefined;
+  for (const [name, channel] of channels) {
+    const isFull = name !== undefined && channel.running >= MAX_OF_CHANNEL;
+    if (channel.waiting.length === 0 || isFull) continue;
+    if (next === undefined || channel.running < next.running) next = channel;
+    if (next.running === 0) break;
+  }
+  return next;
 }
 
 export function createDelivery(parts: DeliveryParts): MessageDelivery {
@@ -67,16 +87,20 @@ export function createDelivery(parts: DeliveryParts): MessageDelivery {
   function enqueue(message: DueMessage): void {
     if (known.has(message.due)) return;
     known.add(message.due);
-    const line = lines.get(message.plugin) ?? { waiting: [], running: 0 };
+    const line = lines.get(message.plugin) ?? { channels: new Map(), running: 0 };
     lines.set(message.plugin, line);
-    line.waiting.push(message);
+    const channel = line.channels.get(message.channel) ?? { waiting: [], running: 0 };
+    line.channels.set(message.channel, channel);
+    channel.waiting.push(message);
     startNext(line);
   }
 
   function startNext(line: Line): void {
-    const message = line.running < MAX_AT_A_TIME ? line.waiting.shift() : undefined;
-    if (message === undefined) return;
+    const channel = line.running < MAX_AT_A_TIME ? nextChannel(line) : undefined;
+    const message = channel?.waiting.shift();
+    if (channel === undefined || message === undefined) return;
     line.running++;
+    channel.running++;
     const { plugin, id, due } = message;
     const work: Promise<void> = attempt(parts, message, handlerOf(plugin), () => isStopped).catch((err) => {
       // It stays in the schedule.
@@ -85,6 +109,8 @@ export function createDelivery(parts: DeliveryParts): MessageDelivery {
       known.delete(due);
       running.delete(work);
       line.running--;
+      channel.running--;
+      if (channel.running === 0 && channel.waiting.length === 0) line.channels.delete(message.channel);
       startNext(line);
     });
     running.add(work);
@@ -107,7 +133,7 @@ export function createDelivery(parts: DeliveryParts): MessageDelivery {
     },
     stop: () => {
       isStopped = true;
-      for (const { waiting } of lines.values()) waiting.length = 0;
+      for (const { channels } of lines.values()) channels.clear();
     },
   };
 }

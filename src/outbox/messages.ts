@@ -4,10 +4,11 @@
  *
  * Each function is one ordered write, the new place first. A crash in the middle leaves a place that no message names.
  */
+import { defined } from "../defined.ts";
 import { FormatError } from "../errors.ts";
 import { deadLetterKey, OUTBOX_DUE, outboxDueKey, outboxMessageKey } from "../portal/keys.ts";
 import { entryId, entryTime } from "../portal/schedule.ts";
-import { listKeys } from "../storage/list_keys.ts";
+import { listEntries } from "../storage/list_keys.ts";
 import type { Entry, Key, Storage, WriteOperation } from "../storage/storage.ts";
 import { writeInOrder } from "../storage/write.ts";
 
@@ -42,8 +43,11 @@ export interface MessageName {
   readonly id: string;
 }
 
+/** A place in the schedule, as it is stored. */
+type Place = Pick<StoredMessage, "channel">;
+
 /** A message that is due. */
-export interface DueMessage extends MessageName {
+export interface DueMessage extends MessageName, Place {
   readonly due: string;
 }
 
@@ -86,7 +90,7 @@ export async function putMessage(
   const value: StoredMessage = { format: MESSAGE_FORMAT, ...content, putAt, expiresAt, attempts: 0, due };
   const ttlMs = ttlOf(value, putAt);
   const { ok } = await writeInOrder(storage, [
-    { put: outboxDueKey(due, plugin, id), value: {}, ttlMs },
+    { put: outboxDueKey(due, plugin, id), value: placeOf(content), ttlMs },
     { put: outboxMessageKey(plugin, id), value, ifVersion: null, ttlMs },
     { delete: deadLetterKey(plugin, id) },
   ]);
@@ -96,11 +100,15 @@ export async function putMessage(
 
 /** Lists the messages that are due at `now`, the earliest first. */
 export async function* listDueMessages(storage: Storage, now: number): AsyncGenerator<DueMessage> {
-  for await (const key of listKeys(storage, OUTBOX_DUE)) {
-    const [, , due, plugin, id] = key as readonly [string, string, string, string, string];
+  for await (const entry of listEntries<Place>(storage, OUTBOX_DUE)) {
+    const [, , due, plugin, id] = entry.key as readonly [string, string, string, string, string];
     if (entryTime(due) > now) return;
-    yield { due, plugin, id };
+    yield { due, plugin, id, ...(entry.version === undefined ? {} : placeOf(entry.value)) };
   }
+}
+
+function placeOf({ channel }: Place): Place {
+  return defined({ channel });
 }
 
 /**
@@ -137,7 +145,7 @@ export async function moveMessage(
   const { key, version } = entry;
   const ttlMs = ttlOf(value, clock());
   const result = await writeInOrder(storage, [
-    { put: outboxDueKey(due, plugin, id), value: {}, ttlMs },
+    { put: outboxDueKey(due, plugin, id), value: placeOf(value), ttlMs },
     { put: key, value, ifVersion: version, ttlMs },
     { delete: outboxDueKey(entry.value.due!, plugin, id) },
   ]);

@@ -101,10 +101,32 @@ export function createOutbox(runtime: AppRuntime, isRunning: () => boolean): Out
     deadLetters.add(-1);
   }
 
-  /** Delivers what is due, if the app is started. Failures are logged: a tick tries again. */
+  let isLooking = false;
+  let isToLook = false;
+
+  /** Delivers what is due, if the app is started. */
   function deliverNow(): void {
     if (!isRunning()) return;
-    delivery.passDue().catch((err) => log.warn("failed to look for messages", { event: "outbox.tick_failed", err }));
+    isToLook = true;
+    if (!isLooking) void look();
+  }
+
+  /**
+   * Looks for what is due, and again for what was put meanwhile: it lists all messages that wait for their turn, so not for each
+   * one. Failures are logged: a tick tries again.
+   */
+  async function look(): Promise<void> {
+    isLooking = true;
+    try {
+      while (isToLook) {
+        isToLook = false;
+        await delivery.passDue();
+      }
+    } catch (err) {
+      log.warn("failed to look for messages", { event: "outbox.tick_failed", err });
+    } finally {
+      isLooking = false;
+    }
   }
 
   async function put(plugin: string, message: unknown, options: OutboxOptions = {}): Promise<OutboxResult> {
@@ -132,8 +154,11 @@ export function createOutbox(runtime: AppRuntime, isRunning: () => boolean): Out
   async function retry({ plugin, id, channel: wanted }: DeadLetters): Promise<number> {
     const prefix: Key = id === undefined ? [...DEAD_LETTERS, plugin] : deadLetterKey(plugin, id);
     let count = 0;
-    for await (const { key, value: { message, channel } } of storage.list<StoredMessage>(prefix)) {
+    for await (const { key, value: { channel } } of storage.list<StoredMessage>(prefix)) {
       if (wanted !== undefined && channel !== wanted) continue;
+      // Another operator may have retried it since, or erased a portal from it.
+      const { message } = (await storage.get<StoredMessage>(key))?.value ?? {};
+      if (message === undefined) continue;
       // If one with its id waits, that is delivered instead.
       if (!await putMessage(runtime, nameOf(key), { message, ...defined({ channel }) }, clock())) continue;
       count++;

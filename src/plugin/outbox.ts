@@ -10,8 +10,8 @@ export interface OutboxHandler {
    * Delivers one message: a copy of what was passed to `host.outbox.put`. It has been delivered once this resolves.
    *
    * At most one process delivers a message at a time, as far as their clocks agree within 30 seconds, and up to 8 messages of a
-   * plugin are delivered at a time in a process, in any order. A crash may repeat a delivery: pass `id` on, so that the receiver
-   * can tell.
+   * plugin are delivered at a time in a process, up to 6 of them to one `channel`, in any order. A crash may repeat a delivery: pass
+   * `id` on, so that the receiver can tell.
    *
    * If it throws, the message is delivered again: after the delay of a `RetryAfterError`, which does not count as an attempt,
    * or by `retry`. After the last attempt, or a `NonRetriableError`, it is a dead letter, which `app.admin.outbox` lists and

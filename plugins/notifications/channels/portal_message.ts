@@ -89,11 +89,11 @@ interface LastMessage {
  *   (`portal_blocked` with `blockedOn`). The texts are fixed: nothing of the notification's title and lines, which are meant
  *   for the vendor, gets to a customer. All other notifications are taken and not sent.
  *
- * A customer whose portal was removed or erased meanwhile gets none. A portal gets at most one message an hour; a further one
- * is a `RetryAfterError`. A refused token pair is refreshed, as by any
- * call. But no answer marks the portal as blocked, and no redirect is followed: that is left to the work of the portal, so that
- * a notification about a portal never causes the next one. Source: Bitrix24, `im.notify.system.add` and "Text Formatting (BB
- * Codes)" (https://apidocs.bitrix24.com/api-reference/chats/notifications/im-notify-system-add.html).
+ * A customer whose portal was removed or erased meanwhile gets none, and none about a block that is over and whose update is
+ * done. A portal gets at most one message an hour; a further one is a `RetryAfterError`. A refused token pair is refreshed, as
+ * by any call. But no answer marks the portal as blocked, and no redirect is followed: that is left to the work of the portal,
+ * so that a notification about a portal never causes the next one. Source: Bitrix24, `im.notify.system.add` and "Text
+ * Formatting (BB Codes)" (https://apidocs.bitrix24.com/api-reference/chats/notifications/im-notify-system-add.html).
  *
  * @throws {TypeError} if an option is missing, unknown or invalid
  *
@@ -117,7 +117,7 @@ export function portalMessageChannel(options: OwnPortalOptions | CustomerPortalO
       if (host === undefined) throw new TypeError(`${target.name}: pass the channel to notifications()`);
       const failures: unknown[] = [];
       for (const notice of target.noticesOf(message, id)) {
-        await sendOnce(host, notice, target.isForCustomer, signal).catch((error) => {
+        await sendOnce(host, notice, target.isForCustomer ? message.kind : undefined, signal).catch((error) => {
           signal.throwIfAborted();
           failures.push(error);
         });
@@ -171,11 +171,14 @@ function customerText(message: NotificationMessage, appName: string): string | u
   return isTheirs ? customer.blocked(blockedOn, appName) : undefined;
 }
 
-/** Sends a message to a portal, unless it was sent before, or another one within the hour. */
+/**
+ * Sends a message to a portal, unless it was sent before, or another one within the hour. `customerKind`: the kind of one to a
+ * customer.
+ */
 async function sendOnce(
   host: PluginHost,
   notice: PortalNotice,
-  isForCustomer: boolean,
+  customerKind: NotificationMessage["kind"] | undefined,
   signal: AbortSignal,
 ): Promise<void> {
   const { storage, clock } = host;
@@ -183,16 +186,20 @@ async function sendOnce(
   // Nothing is to be stored of a portal that was erased meanwhile, and its customer has nothing left to learn.
   const portal = await host.portal(memberId);
   if (portal === undefined || portal.state === "uninstalled") {
-    if (isForCustomer) return;
+    if (customerKind !== undefined) return;
     throw new NonRetriableError(
       `${channel}: portal ${memberId} is not ${portal === undefined ? "stored" : "installed"}`,
     );
   }
+  // The message has waited, and the customer has done what it asks for.
+  const isOver = portal.state === "current" && portal.blocked === undefined;
+  if (customerKind === "portal_blocked" && isOver) return;
   const key = ["portal", memberId, "message"] as const;
   const last = await storage.get<LastMessage>(key, { signal });
   const isSame = last?.value.id === id;
   if (isSame && last?.value.isSent) return;
-  const waitMs = last === null || isSame ? 0 : last.value.at + INTERVAL_MS - clock();
+  // The clock may have been put back since.
+  const waitMs = last === null || isSame ? 0 : INTERVAL_MS - Math.abs(clock() - last.value.at);
   const limit = `${channel}: portal ${memberId} gets at most one message an hour`;
   if (waitMs > 0) throw new RetryAfterError(waitMs, limit);
   const value: LastMessage = { id, at: clock() };

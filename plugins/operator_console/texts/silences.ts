@@ -59,7 +59,7 @@ export const SILENCE_TEXTS = {
   "silences.kind.verification_delayed": { en: "Events wait for verification", ru: "События ждут проверки" },
   "silences.kind.registrations_drifted": { en: "Registrations have drifted", ru: "Регистрации разошлись" },
   "silences.kind.storage_failing": { en: "The storage fails", ru: "Сбой хранилища" },
-  "silences.kind.oauth_failing": { en: "Tokens cannot be refreshed", ru: "Токены не обновляются" },
+  "silences.kind.oauth_failing": { en: "OAuth servers do not answer", ru: "Серверы OAuth не отвечают" },
   "silences.kind.nothing_received": { en: "No event has come", ru: "События не приходят" },
   "silences.kind.messages_dropped": { en: "Messages were dropped", ru: "Сообщения отброшены" },
   "silences.kind.channel_failing": { en: "A channel fails", ru: "Сбой канала" },

@@ -11,6 +11,7 @@ import {
   RetryAfterError,
   type Storage,
 } from "@b24/onappupdate";
+import type { Entry } from "@b24/onappupdate/storage";
 import { MAX_DEAD_LETTERS, MAX_MESSAGES } from "../../../src/outbox/kept.ts";
 import { deadLetterKey, outboxMessageKey } from "../../../src/portal/keys.ts";
 import { recordingLogger, trustAll } from "../../support/app.ts";
@@ -102,6 +103,25 @@ describe("the outbox", () => {
     await made.app.close();
   });
 
+  it("looks for what is due once for many messages that are put at a time, and delivers all of them", async () => {
+    const time = virtualTime();
+    const memory = memoryStorage({ clock: time.now });
+    let looks = 0;
+    const list = ((prefix, options) => {
+      if (prefix[1] === "due") looks++;
+      return memory.list(prefix, options);
+    }) as Storage["list"];
+    const made = await setUp({ time, storage: { ...memory, list } });
+    await made.tick();
+    looks = 0;
+    await Promise.all(Array.from({ length: 50 }, (_, n) => made.outbox.put("hello", { id: `${n}` })));
+    await made.elapse(0);
+    assert.equal(made.delivered.length, 50);
+    assert.deepEqual(await keysOf(memory), []);
+    assert(looks < 10, `${looks} looks`);
+    await made.app.close();
+  });
+
   it("keeps messages of an app that is only set up, for a started one", async () => {
     const time = virtualTime();
     const made = await setUp({ time });
@@ -180,6 +200,39 @@ describe("the outbox", () => {
       JSON.stringify([{ plugin: "chat", id: "1" }, OPERATOR.by, "done"]),
       JSON.stringify([{ plugin: "chat" }, OPERATOR.by, "done"]),
     ]);
+    await made.app.close();
+  });
+
+  it("leaves alone dead letters that another operator has retried, or erased, since they were listed", async () => {
+    const time = virtualTime();
+    const memory = memoryStorage({ clock: time.now });
+    let isListed: Promise<void> | undefined;
+    // Lists pages, as the storages of databases do.
+    async function* list<T>(...args: Parameters<Storage["list"]>): AsyncGenerator<Entry<T>> {
+      const page = await Array.fromAsync(memory.list<T>(...args));
+      await isListed;
+      yield* page;
+    }
+    const made = await setUp({ time, storage: { ...memory, list }, handler: { retry: { maxAttempts: 1 } } });
+    made.behavior = () => {
+      throw new Error("no chat");
+    };
+    for (const id of ["1", "2", "3"]) await made.outbox.put("hello", { id });
+    await made.tick();
+    made.behavior = () => {};
+    made.delivered.length = 0;
+    const { promise, resolve } = Promise.withResolvers<void>();
+    isListed = promise;
+    const late = made.app.admin.outbox.retry({ plugin: "chat" }, OPERATOR);
+    await made.elapse(0);
+    isListed = undefined;
+    assert.equal(await made.app.admin.outbox.retry({ plugin: "chat", id: "1" }, OPERATOR), 1);
+    await memory.delete(deadLetterKey("chat", "2"));
+    await made.elapse(0);
+    resolve();
+    assert.equal(await late, 1);
+    await made.elapse(0);
+    assert.deepEqual(made.delivered.map(({ id }) => id), ["1", "3"]);
     await made.app.close();
   });
 
@@ -265,6 +318,20 @@ describe("the outbox", () => {
     const { items: [first] } = await made.app.admin.outbox.list({ state: "waiting", limit: 1 });
     assert.equal(first?.error, "it took longer than 1000 ms");
     await made.app.close();
+  });
+
+  it("delivers at once to a channel with few messages while another one has many", async () => {
+    const made = await setUp();
+    await made.tick();
+    made.behavior = (message) => message === "crowd" ? new Promise(() => {}) : undefined;
+    for (let n = 0; n < 20; n++) await made.outbox.put("crowd", { channel: "slow" });
+    for (let n = 0; n < 5; n++) await made.outbox.put("alert", { channel: "fast" });
+    await made.elapse(0);
+    const count = (text: string): number => made.delivered.filter(({ message }) => message === text).length;
+    assert.deepEqual([count("crowd"), count("alert")], [6, 5]);
+    const closed = made.app.close();
+    await made.elapse(60_000);
+    await closed;
   });
 
   it("does not count an attempt that the closing app ends, and others take it over at once", async () => {

@@ -1,9 +1,10 @@
 import assert from "node:assert/strict";
 import { NonRetriableError, RetryAfterError } from "@b24/onappupdate";
-import { safeError } from "../../../../plugins/notifications/delivering.ts";
+import { createDelivering, safeError } from "../../../../plugins/notifications/delivering.ts";
 import { recordingLogger } from "../../../support/app.ts";
 import { OPERATOR } from "../../../support/operator.ts";
 import { describe, it } from "../../../support/test.ts";
+import { notification, thrownBy } from "./_channel.ts";
 import { HOUR, MINUTE, notifier, SECOND } from "./_notifier.ts";
 
 const PARKED = "firing 1 portal is parked in upgrade 3";
@@ -134,6 +135,21 @@ describe("a channel that fails", () => {
     await made.close();
   });
 
+  it("hangs with many messages: other channels get theirs at once all the same", async () => {
+    const made = await notifier({
+      channels: ["chat", "hangs"],
+      options: { rules: [{ channels: ["hangs", "chat"], kinds: ["portal_parked"] }] },
+    });
+    made.behavior = ({ channel }) => channel === "hangs" ? new Promise(() => {}) : undefined;
+    await made.install(20);
+    for (let number = 0; number < 20; number++) {
+      await made.park(number, number + 1, `${"abcdefghijklmnopqrst"[number]} fails`);
+    }
+    await made.time.elapse(65 * SECOND);
+    assert.equal(made.news().length, 20);
+    await made.close();
+  });
+
   it("throws secrets: none is stored or logged", async () => {
     const { logger, lines } = recordingLogger();
     const secrets = [
@@ -156,6 +172,26 @@ describe("a channel that fails", () => {
     const stored = await Array.fromAsync(made.storage.list([]));
     assert(!JSON.stringify([stored, lines]).includes("s3cret"));
     await made.close();
+  });
+});
+
+describe("a channel that this process does not have", () => {
+  it("is that of other code in a deploy: its message is retried before it is a dead letter", async () => {
+    const dead: string[] = [];
+    const { outbox } = createDelivering({
+      ...{ channels: new Map(), retry: { maxAttempts: 3 }, timeoutMs: 1000 },
+      onDead: (_, id) => Promise.resolve(void dead.push(id)),
+    });
+    const { signal } = new AbortController();
+    for (const attempt of [1, 2, 3]) {
+      assert.deepEqual(dead, []);
+      const error = await thrownBy(async () =>
+        await outbox.deliver({ channel: "page", message: notification() }, { id: "n-1", attempt, signal })
+      );
+      assert.equal(error.message, 'the notifier has no channel "page"');
+      assert.ok(!(error instanceof NonRetriableError));
+    }
+    assert.deepEqual(dead, ["n-1"]);
   });
 });
 

@@ -1,7 +1,11 @@
 import assert from "node:assert/strict";
+import { memoryStorage, type Storage } from "@b24/onappupdate";
+import type { Entry } from "@b24/onappupdate/storage";
+import type { Group } from "../../../../plugins/notifications/group.ts";
 import { OPERATOR } from "../../../support/operator.ts";
 import { memberIdOf } from "../../../support/crowd.ts";
 import { describe, it } from "../../../support/test.ts";
+import { virtualTime } from "../../../support/time.ts";
 import { HOUR, MINUTE, notifier, SECOND } from "./_notifier.ts";
 
 describe("groups of notifications", () => {
@@ -146,6 +150,66 @@ describe("groups of notifications", () => {
     assert.doesNotMatch(told, new RegExp(`${memberIdOf(1)}|${memberIdOf(2)}|p[12]\\.bitrix24`));
     assert.match(told, /\[forgotten\] says: no field/);
     await made.close();
+  });
+
+  for (const isLeft of [false, true]) {
+    const what = isLeft ? "whose message a process has left, and that is erased," : "that is erased";
+    it(`a portal ${what} while groups are read is not named`, async () => {
+      const time = virtualTime();
+      const memory = memoryStorage({ clock: time.now });
+      let listed: Promise<void> | undefined;
+      const storage: Storage = {
+        ...memory,
+        list: async function* <T>(...args: Parameters<Storage["list"]>): AsyncGenerator<Entry<T>> {
+          const page = await Array.fromAsync(memory.list<T>(...args));
+          const isGroups = args[0].join("/") === "plugin/notifications/group";
+          const wait = isGroups ? listed : undefined;
+          if (isGroups) listed = undefined;
+          await wait;
+          yield* page;
+        },
+      };
+      const made = await notifier({ world: { time, storage } });
+      await made.install(1);
+      await made.park(0, 1);
+      await time.elapse(5 * MINUTE + 30 * SECOND);
+      assert.equal(made.sent.length, 1);
+      if (isLeft) {
+        for await (const { key, value } of memory.list<Group>(["plugin", "notifications", "group"])) {
+          const pending = { ...{ message: made.sent[0]!.message, channels: ["chat"], generation: 2, count: 1 }, at: 0 };
+          await memory.put(key, { ...value, pending: { ...pending, until: time.now(), isLast: false } });
+        }
+      }
+      const { promise, resolve } = Promise.withResolvers<void>();
+      listed = promise;
+      // The tick at which the group is due.
+      await time.elapse(MINUTE / 2);
+      assert.equal(listed, undefined);
+      await made.app.admin.forget(memberIdOf(0), OPERATOR);
+      resolve();
+      await time.elapse(MINUTE);
+      assert.equal(made.sent.length > 1, true);
+      assert.doesNotMatch(JSON.stringify(made.sent.slice(1)), new RegExp(`${memberIdOf(0)}|p0.bitrix24`));
+      await made.close();
+    });
+  }
+
+  it("that this process does not want are left to other code for an hour", async () => {
+    const time = virtualTime();
+    const storage = { ...memoryStorage({ clock: time.now }), close: () => Promise.resolve() };
+    const world = { time, storage };
+    const rules = [{ channels: ["chat"], kinds: ["rollout_paused"] as const }];
+    const old = await notifier({ world, options: { rules } });
+    const made = await notifier({ world });
+    await made.install(1);
+    await made.park(0, 1);
+    await time.elapse(2 * MINUTE);
+    assert.deepEqual(made.news(), ["firing 1 portal is parked in upgrade 3"]);
+    await made.close();
+    await time.elapse(70 * MINUTE);
+    assert.deepEqual(await Array.fromAsync(storage.list(["plugin", "notifications", "group"])), []);
+    assert.deepEqual(old.news(), []);
+    await old.close();
   });
 
   it("a problem that comes back is a new one, with new ids", async () => {

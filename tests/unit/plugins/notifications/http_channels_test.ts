@@ -63,7 +63,12 @@ for (const [name, { make, receiver, secrets }] of Object.entries(CASES)) {
       ["0", 1000],
       [new Date(NOW + 90_000).toUTCString(), 90_000],
       [new Date(NOW - 90_000).toUTCString(), 1000],
+      [new Date(NOW + 90_000).toISOString(), 90_000],
+      ["1.5", 1500],
       ["soon", 60_000],
+      ["-1", 60_000],
+      ["60, 60", 60_000],
+      ["5 seconds", 60_000],
       ["99999999999", 86_400_000],
     ];
     for (const [header, afterMs] of limits) {
@@ -142,6 +147,14 @@ for (const [name, { make, receiver, secrets }] of Object.entries(CASES)) {
       isCanceled = false;
       await send(channel);
       assert.ok(isCanceled);
+    });
+
+    it("goes by the status and the headers of an answer whose body hangs", async () => {
+      const headers = { "retry-after": "7" };
+      const body = (): ReadableStream<Uint8Array> => new ReadableStream({ pull: () => new Promise(() => {}) });
+      const error = await answered(() => new Response(body(), { status: 429, headers }));
+      assert.ok(error instanceof RetryAfterError);
+      assert.equal(error.afterMs, 7000);
     });
 
     it("stops when its signal is aborted, also if fetch goes on", async () => {

@@ -29,14 +29,26 @@ interface World {
   readonly app: App;
   readonly storage: Storage;
   now: number;
+  /** The state of all portals, instead of the one that they have. */
+  state?: Portal["state"];
 }
 
 /** Runs `body` with a channel in an app that is installed on two portals. */
 async function withChannel(
   channel: Channel,
   body: (world: World) => Promise<void>,
-  notifier: Plugin = { name: "notifications", setup: (host) => channel.setup!(host) },
+  notifier?: Plugin,
 ): Promise<void> {
+  const direct: Plugin = {
+    name: "notifications",
+    setup: (host) => {
+      const portal = async (memberId: string): Promise<Portal | undefined> => {
+        const stored = await host.portal(memberId);
+        return stored && { ...stored, state: world.state ?? stored.state };
+      };
+      channel.setup!({ ...host, portal });
+    },
+  };
   const keys = { clientId: "app.5f3a", clientSecret: "secret" };
   const clock = (): number => world.now;
   const storage = memoryStorage({ clock });
@@ -45,7 +57,7 @@ async function withChannel(
   const app = createApp({
     ...{ ...keys, storage, clock, logger, fetch: bitrix24.fetch },
     ...{ acknowledge: "handled", checks: false, tickEveryMs: false },
-  }).use(applicationToken()).use(notifier).upgrade("3", () => {});
+  }).use(applicationToken()).use(notifier ?? direct).upgrade("3", () => {});
   const newPortal = (memberId: string): FakePortal => bitrix24.portal({ memberId, scope: ["crm", "im", "user_brief"] });
   const world: World = {
     portals: [newPortal(OWN), newPortal(OTHER)],
@@ -108,6 +120,7 @@ describe("portalMessageChannel()", () => {
         await send(channel, notification({ ...secret, ...more }), id);
         return world.got.map((params) => params["MESSAGE"]);
       };
+      world.state = "blocked";
       const updated = "Deals [\u200bPlus] was updated";
       assert.deepEqual(await texts({ kind: "portal_upgraded" }, "n-1"), [updated, updated]);
       const [blocked] = await texts({ kind: "portal_blocked", blockedOn: "administrator", language: "ru" }, "n-2");
@@ -126,6 +139,20 @@ describe("portalMessageChannel()", () => {
         { kind: "portal_upgraded", status: "resolved" },
       ] as const;
       for (const [i, more] of silent.entries()) assert.deepEqual(await texts(more, `s-${i}`), []);
+    });
+  });
+
+  it("tells customers nothing of a need that is over", async () => {
+    const channel = portalMessageChannel({ ofCustomer: true, appName: "Deals" });
+    await withChannel(channel, async (world) => {
+      const portals = { shown: [{ memberId: OWN }], total: 1 };
+      const message = notification({ kind: "portal_blocked", blockedOn: "payment", portals });
+      assert.equal((await world.portal())?.state, "current");
+      await send(channel, message, "n-1");
+      assert.deepEqual(world.got, []);
+      world.state = "blocked";
+      await send(channel, message, "n-2");
+      assert.equal(world.got.length, 1);
     });
   });
 
@@ -155,6 +182,16 @@ describe("portalMessageChannel()", () => {
       assert.equal(error.afterMs, 3_000_000);
       assert.equal(world.got.length, 1);
       world.now += 3_000_000;
+      await send(channel, notification(), "n-2");
+      assert.equal(world.got.length, 2);
+    });
+  });
+
+  it("does not wait for the time of a clock that was put back", async () => {
+    const channel = portalMessageChannel({ memberId: OWN });
+    await withChannel(channel, async (world) => {
+      await send(channel, notification(), "n-1");
+      world.now -= 86_400_000;
       await send(channel, notification(), "n-2");
       assert.equal(world.got.length, 2);
     });
@@ -224,6 +261,45 @@ describe("portalMessageChannel()", () => {
     const channel = portalMessageChannel({ memberId: OWN, userIds: [1] });
     await withChannel(channel, async ({ portals: [own], got }) => {
       own.expireTokens();
+      await send(channel);
+      assert.equal(got.length, 1);
+    });
+  });
+
+  it("refreshes the token of an administrator that the portal refuses", async () => {
+    const channel = portalMessageChannel({ memberId: OWN });
+    await withChannel(channel, async ({ portals: [own], got }) => {
+      own.expireTokens();
+      await send(channel);
+      assert.deepEqual(got.map((params) => params["USER_ID"]), [1]);
+    });
+  });
+
+  it("is repeated if the portal does not say who is an administrator", async () => {
+    const channel = portalMessageChannel({ memberId: OWN });
+    await withChannel(channel, async ({ portals: [own], got }) => {
+      own.fail("INTERNAL_SERVER_ERROR", { method: "profile" });
+      const error = await thrownBy(() => send(channel));
+      assert.equal(error.constructor, Error);
+      assert.equal(error.message, `portal: portal ${OWN} answered 500 INTERNAL_SERVER_ERROR`);
+      await send(channel);
+      assert.equal(got.length, 1);
+    });
+  });
+
+  it("has sent a message once an administrator has it, whatever becomes of the tokens of others", async () => {
+    const channel = portalMessageChannel({ memberId: OWN });
+    await withChannel(channel, async ({ portals: [own], got }) => {
+      own.user(7, { admin: true });
+      await own.sends.event("ONCRMDEALADD", { "FIELDS[ID]": "7" }, { userId: 7 });
+      let asked = 0;
+      own.answer("profile", () => {
+        if (++asked === 1) return { ADMIN: true };
+        return Response.json({ error: "expired_token", error_description: "" }, { status: 401 });
+      });
+      await send(channel);
+      assert.equal(got.length, 1);
+      assert.ok(asked > 1);
       await send(channel);
       assert.equal(got.length, 1);
     });

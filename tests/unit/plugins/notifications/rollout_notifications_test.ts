@@ -103,6 +103,20 @@ describe("notifications of rollouts", () => {
     await made.app.close();
   });
 
+  it("a second pause says who has paused it now", async () => {
+    const made = await release({ stages: [{ portals: 2 }, { percent: 100 }] });
+    made.isBroken = false;
+    await made.elapse(MINUTE);
+    await made.app.admin.rollout.pause("2.0.0", { by: "ada", reason: "ticket 17" });
+    await made.elapse(2 * MINUTE);
+    await made.app.admin.rollout.resume("2.0.0", { by: "ada", reason: "ticket 17: fixed" });
+    await made.app.admin.rollout.pause("2.0.0", { by: "bob", reason: "maintenance" });
+    await made.elapse(10 * MINUTE);
+    assert.deepEqual(made.news(), ["firing The rollout of 2.0.0 is paused", "firing The rollout of 2.0.0 is paused"]);
+    assert.deepEqual(made.sent.map(({ lines }) => lines), [["ada: ticket 17"], ["bob: maintenance"]]);
+    await made.app.close();
+  });
+
   it("parked portals are told if no rule wants paused rollouts", async () => {
     const made = await release({ pauseWhen: { failed: 3 } }, {
       rules: [{ channels: ["chat"], kinds: ["portal_parked"] }],

@@ -1,10 +1,23 @@
 import assert from "node:assert/strict";
-import { createApp, memoryStorage, type Plugin, type Storage } from "@b24/onappupdate";
+import {
+  createApp,
+  memoryStorage,
+  NonRetriableError,
+  type Plugin,
+  type PluginHost,
+  RetryAfterError,
+  type Storage,
+} from "@b24/onappupdate";
 import { StorageError } from "@b24/onappupdate/errors";
 import type { Entry } from "@b24/onappupdate/storage";
-import { notifications } from "@b24/onappupdate/notifications";
+import { notifications, type NotificationsOptions } from "@b24/onappupdate/notifications";
 import { type Faults, faultyStorage } from "@b24/onappupdate/testing";
+
+import type { GroupStore } from "../../../../plugins/notifications/group_store.ts";
+import { nameOf } from "../../../../plugins/notifications/level.ts";
+import { createTally } from "../../../../plugins/notifications/observing.ts";
 import { recordingLogger, trustAll } from "../../../support/app.ts";
+import { OPERATOR } from "../../../support/operator.ts";
 import { describe, it } from "../../../support/test.ts";
 import { virtualTime } from "../../../support/time.ts";
 import { HOUR, MINUTE, notifier, SECOND } from "./_notifier.ts";
@@ -74,6 +87,48 @@ describe("notifications of what is watched", () => {
     });
   }
 
+  it("the storage fails: a channel is called again when it asks for it, and one that is gone not at all", async () => {
+    const time = virtualTime();
+    let isDown = false;
+    const storage = failingStorage(memoryStorage({ clock: time.now }), () => isDown);
+    const made = await notifier({
+      ...{ world: { time, storage }, channels: ["chat", "mail", "page", "spare"] },
+      options: { fallback: "spare", rules: [{ channels: ["chat", "mail", "page"] }] },
+    });
+    await made.install(1);
+    const start = time.now();
+    const calls: string[] = [];
+    made.behavior = ({ channel }) => {
+      calls.push(channel);
+      if (channel === "mail" || channel === "page") throw new NonRetriableError("it is gone");
+      if (channel === "chat" && time.now() - start < 20 * MINUTE) throw new RetryAfterError(10 * MINUTE, "429");
+    };
+    isDown = true;
+    await time.elapse(HOUR);
+    assert.deepEqual(calls, ["chat", "mail", "page", "spare", "chat", "chat"]);
+    assert.deepEqual(made.news(), ["spare: firing The storage fails", "firing The storage fails"]);
+    isDown = false;
+    await made.close();
+  });
+
+  it("a failure of the storage is not told while a silence holds that was known before it", async () => {
+    const time = virtualTime();
+    let isDown = false;
+    const storage = failingStorage(memoryStorage({ clock: time.now }), () => isDown);
+    const made = await notifier({ world: { time, storage } });
+    await made.install(1);
+    const until = time.now() + HOUR;
+    await made.app.admin.silences.add({ kinds: ["storage_failing"], until, ...OPERATOR });
+    await time.elapse(2 * MINUTE);
+    isDown = true;
+    await time.elapse(57 * MINUTE);
+    assert.deepEqual(made.news(), []);
+    await time.elapse(3 * MINUTE);
+    assert.deepEqual(made.news(), ["firing The storage fails"]);
+    isDown = false;
+    await made.close();
+  });
+
   it("a failure of the storage that is over soon is not told", async () => {
     const time = virtualTime();
     let isDown = false;
@@ -119,8 +174,53 @@ describe("notifications of what is watched", () => {
   });
 });
 
+describe("nameOf()", () => {
+  it("returns a portal whose record is damaged without its domain", async () => {
+    const host = { portal: () => Promise.reject(new StorageError("cannot read it")) };
+    assert.deepEqual(await nameOf(host, "a223"), { memberId: "a223" });
+  });
+});
+
+describe("createTally()", () => {
+  it("does not name a portal that was erased since it was counted", async () => {
+    const states: Readonly<Record<string, string>> = { a: "current", b: "uninstalled" };
+    const portal = (memberId: string) =>
+      memberId === "c" ? Promise.reject(new StorageError("damaged")) : Promise.resolve({ state: states[memberId] });
+    const tally = createTally({ portal } as unknown as PluginHost);
+    for (const memberId of ["a", "b", "c"]) tally.count("registrations_drifted", {}, memberId);
+    const added: unknown[] = [];
+    const add = (occurrence: unknown) => Promise.resolve(void added.push(occurrence));
+    await tally.store({ add } as unknown as GroupStore);
+    const counted = { count: 3, memberIds: ["a", "c"] };
+    assert.deepEqual(added, [{ kind: "registrations_drifted", labels: {}, counted }]);
+  });
+});
+
+describe("refused events in quiet hours", () => {
+  // The test begins at 04:40.
+  const quietHours = { from: "04:00", to: "06:00", timeZone: "UTC" };
+
+  it("that are few at a time are not told afterwards as if they had come together", async () => {
+    const { counts, tick, sent } = await harness({ quietHours });
+    for (let minute = 0; minute < 120; minute++) {
+      if (minute < 70 && minute % 6 === 0) counts.eventRejected!({ status: 403, error: new Error("no") });
+      await tick(MINUTE);
+    }
+    assert.deepEqual(sent, []);
+  });
+
+  it("that came together are told afterwards", async () => {
+    const { counts, tick, sent } = await harness({ quietHours });
+    for (let i = 0; i < 10; i++) counts.eventRejected!({ status: 403, error: new Error("no") });
+    for (let minute = 0; minute < 79; minute++) await tick(MINUTE);
+    assert.deepEqual(sent, []);
+    for (let minute = 0; minute < 5; minute++) await tick(MINUTE);
+    assert.deepEqual(sent, ["firing 10 events refused as not authentic"]);
+  });
+});
+
 /** Returns the observers of a notifier in an app without portals, whose time passes with ticks. */
-async function harness(): Promise<{
+async function harness(options: Partial<NotificationsOptions> = {}): Promise<{
   readonly counts: NonNullable<Plugin["observe"]>;
   readonly tick: (ms: number) => Promise<void>;
   readonly sent: string[];
@@ -129,6 +229,7 @@ async function harness(): Promise<{
   const sent: string[] = [];
   const plugin = notifications({
     channels: [{ name: "chat", send: ({ status, title }) => Promise.resolve(void sent.push(`${status} ${title}`)) }],
+    ...options,
   });
   const storage = memoryStorage({ clock: () => now });
   const app = createApp({ storage, clock: () => now, tickEveryMs: false, logger: recordingLogger().logger })

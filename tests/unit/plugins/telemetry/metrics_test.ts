@@ -94,6 +94,23 @@ describe("metrics of telemetry()", () => {
     await app.close();
   });
 
+  it("show 0 for a version and a state that no portal has any longer", async () => {
+    const { app, portal, send, later } = tracedApp((app) => app.upgrade("3", () => {}));
+    await send(portal.install(2));
+    await app.tick();
+    await app.settled();
+    assert.deepEqual(await valuesOf("b24.portals"), { "state=current version=2.0.0": 1 });
+    await send(portal.update(3));
+    later();
+    await app.tick();
+    await app.settled();
+    assert.deepEqual(await valuesOf("b24.portals"), {
+      "state=current version=2.0.0": 0,
+      "state=current version=3.0.0": 1,
+    });
+    await app.close();
+  });
+
   it("have neither a portal, nor a domain, nor the name of a step or of a made-up event", async () => {
     const { app, portal, send, bitrix24 } = tracedApp((app) =>
       app.upgrade("3", ({ step }) => step("secret-step", () => {}))
