@@ -1,4 +1,7 @@
-/** Notifies operators that the storage fails, and finds out whether it takes writes. Each process does so by itself, from memory: it has nothing else. */
+/**
+ * Notifies operators that the storage fails, and finds out whether it takes writes. Each process does so by itself, from memory:
+ * it has nothing else.
+ */
 import { NonRetriableError, type PluginHost, RetryAfterError, type Silence } from "../../mod.ts";
 import { composeFiring, type ComposeOptions, composeResolved } from "./compose.ts";
 import { isSilenced, type OutboxEntry } from "./flush.ts";

@@ -1,7 +1,8 @@
 /**
  * The rolling recount: repairs index entries, schedule entries and totals after crashes. Each tick looks at one page: first at
  * the index entries, then at the schedule entries, which records may no longer name, then at the records, whose index entries
- * may be missing, and counts them. Portals that cannot be read here, such as those that newer code wrote, are left to the recount of other processes.
+ * may be missing, and counts them. Portals that cannot be read here, such as those that newer code wrote, are left to the recount
+ * of other processes.
  */
 import { delay } from "../async/time.ts";
 import { defined } from "../defined.ts";
