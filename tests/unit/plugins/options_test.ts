@@ -264,7 +264,11 @@ describe("registrations()", () => {
       assert.equal(registrations({ [kind]: [registration] }).name, "registrations");
       assert.throws(() => registrations({ [kind]: [{ ...registration, unknwon: 1 }] }), {
         name: "TypeError",
-        message: new RegExp(`^cannot declare registrations: ${kind}\\.0: .*"unknwon"$`),
+        message: new RegExp(
+          `^cannot declare registrations: ${kind}\\.0: unknown "unknwon", wanted .*\\b${
+            Object.keys(registration)[0]
+          }\\b`,
+        ),
       });
     });
   }
@@ -275,7 +279,8 @@ describe("registrations()", () => {
   const of = (name: "plan" | "apply", target: unknown): unknown => registrations({})[name](target as never);
   refuses([
     [
-      'cannot declare registrations: declaration: Unrecognized key: "event"',
+      'cannot declare registrations: declaration: unknown "event", wanted events, placements, robots, activities, ' +
+      "messageSenders, userFieldTypes, connectors, triggers",
       () => registrations({ event: [] } as Declaration),
     ],
     [
