@@ -206,6 +206,14 @@ export function isUnanswered(claims: Claims = {}): boolean {
   );
 }
 
+/** Returns whether there is a claim that was made at `since` or later, and Bitrix24 has not been asked about it yet. */
+export function hasComeSince(claims: Claims = {}, since: number): boolean {
+  return Object.values(claims).some((claim) =>
+    claim.nextAskAt !== undefined && claim.since >= since && (claim.answeredAt ?? 0) < claim.since &&
+    claim.unanswered === undefined
+  );
+}
+
 /** Returns whether a claim is open. */
 export function hasOpenClaim(claims: Claims = {}): boolean {
   return Object.values(claims).some(({ settled }) => settled === undefined);

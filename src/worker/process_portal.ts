@@ -5,7 +5,7 @@ import { FormatError } from "../errors.ts";
 import { delay } from "../async/time.ts";
 import type { AppRuntime } from "../plugin/runtime.ts";
 import { storeEvent } from "../portal/apply_event.ts";
-import { nextAskAt } from "../portal/claims.ts";
+import { hasComeSince, nextAskAt } from "../portal/claims.ts";
 import { factsOf } from "../portal/event_facts.ts";
 import { isLeasedHere, whenReleased } from "../portal/exclusive.ts";
 import { assertReadable, runsUpgrades, type WaitingDelivery } from "../portal/delivery.ts";
@@ -231,11 +231,15 @@ async function askAboutClaims(
   return { nextAt: settled === claims ? now + QUESTION_RETRY_MS : questionDueAt(lease.record()), hasWork };
 }
 
-/** Returns when Bitrix24 is asked about the portal's claims, in milliseconds since 1970: not while it refuses the portal. */
+/**
+ * Returns when Bitrix24 is asked about the portal's claims, in milliseconds since 1970: not while it refuses the portal, but for a
+ * claim that has come since. A check may have seen a removal before its event came.
+ */
 function questionDueAt({ claims, blocked }: PortalRecord): number | undefined {
   const at = nextAskAt(claims);
   const isRefused = blocked?.on === "installation" || blocked?.on === "payment";
-  return isRefused && at !== undefined ? Math.max(at, blocked.nextTryAt) : at;
+  if (at === undefined || !isRefused || hasComeSince(claims, blocked.since)) return at;
+  return Math.max(at, blocked.nextTryAt);
 }
 
 /** The results of one pass over the inbox. */

@@ -459,6 +459,18 @@ describe("a claimed removal", () => {
     await made.app.close();
   });
 
+  it("is confirmed at once if a check has found the app removed before the event came", async () => {
+    const made = await setUp();
+    const removal = made.portal.uninstall();
+    assert.deepEqual((await made.app.check(MEMBER_ID)).problems.map(({ code }) => code), ["installation"]);
+    assert.equal((await made.record()).blocked?.on, "installation");
+    made.now += 1;
+    await made.send(removal);
+    await made.app.settled(MEMBER_ID);
+    assert.deepEqual([made.ran, (await made.record()).status], [["removal, clean"], "uninstalled"]);
+    await made.app.close();
+  });
+
   it("is confirmed among many forged ones, of which a few wait", async () => {
     const made = await setUp();
     const { portal, ran, send } = made;
