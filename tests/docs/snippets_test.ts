@@ -41,7 +41,8 @@ describe("snippet", () => {
   const running = runAll(programs.map(({ path }) => path));
   running.catch(() => {}); // Reported by each test.
   for (const { place, path } of programs) {
-    it(`${place} runs to its end`, async () => {
+    // The first one waits for the programs of all pages.
+    it(`${place} runs to its end`, { timeout: 900_000 }, async () => {
       const { ended, output } = await running;
       pass(place, ended.has(path) ? { output } : { output, problem: "does not run to its end" });
     });
