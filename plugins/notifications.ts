@@ -171,7 +171,7 @@ const RETRY = { maxAttempts: 10, initialDelayMs: 10_000, maxDelayMs: 600_000 } a
  * `docs/notifications.md` is the guide.
  *
  * - **Groups.** Things of one kind with the same target, upgrade, step and cause are one message: 40 portals that are parked for one
- *   reason are one message with names and a link, and one more when none is parked any longer. A group waits for `groupWaitMs`,
+ *   reason are one message with names and a link, and one more when no portal is parked. A group waits for `groupWaitMs`,
  *   and sends again at most every `groupIntervalMs` if there is news, and every `repeatIntervalMs` if there is none.
  * - **At least once.** What is to be told is stored before it is sent, and retried. A crash between sending and recording sends a
  *   message again, with the same `id`.

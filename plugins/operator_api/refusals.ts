@@ -14,7 +14,7 @@ export interface RefusedAttempt {
 
 /** Options of {@linkcode createRefusals}. */
 export interface RefusalsOptions {
-  /** What is served, for log messages. */
+  /** Name in log messages. */
   readonly name: "operator API" | "console";
   readonly app: OperatorApp;
   readonly logger: Logger;

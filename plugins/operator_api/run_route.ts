@@ -12,7 +12,7 @@ import { issuesOf, pick } from "./schema.ts";
 
 /** Parts of {@linkcode createRouteRunner}. */
 export interface RouteRunnerParts {
-  /** What is served, for log messages. */
+  /** Name in log messages. */
   readonly name: "operator API" | "console";
   readonly app: OperatorApp;
   readonly logger: Logger;

@@ -97,7 +97,7 @@ export interface CallInput {
 /**
  * Calls a route of the operator API.
  *
- * @throws {ApiError} if the call is refused, for instance because the query has a name or a value that is none
+ * @throws {ApiError} if the call is refused, for instance because the query has an unknown name or an invalid value
  * @throws what the route throws, such as a `StorageError`
  */
 export type Call = <Id extends RouteId>(id: Id, input?: CallInput) => Promise<Answers[Id]>;

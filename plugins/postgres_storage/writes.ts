@@ -101,7 +101,7 @@ async function execute<R>(
 /**
  * Executes a write. If its reply was lost, looks for the version that it stores, which is unique to it.
  *
- * A write that requires a version is then repeated: wherever the first attempt is, it has no effect any longer. Any other
+ * A write that requires a version is then repeated: wherever the first attempt is, it no longer has an effect. Any other
  * write could undo what another process has written in the meantime, so it is an error.
  */
 async function executeOnce<R>(

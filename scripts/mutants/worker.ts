@@ -250,7 +250,7 @@ export const WORKER: readonly Mutant[] = [
       'if (entry === "unreadable" || entry === null || key.length > 0) return;',
     ],
     [
-      "a portal of which something cannot be read ends the round",
+      "a portal whose entries cannot be read ends the round",
       "if (!isUnreadable(err)) throw err;",
       "throw err;",
     ],

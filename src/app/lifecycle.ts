@@ -115,7 +115,7 @@ export function createLifecycle(options: LifecycleOptions): Lifecycle {
     assertPlugins(registry.plugins);
     assertEnvironment();
     for (const { name, setup } of registry.plugins) {
-      // What it opened would stay open.
+      // The app closes no plugin that is set up from now on.
       if (closed !== undefined) return;
       await setup?.(hostOf(name));
     }

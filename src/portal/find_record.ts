@@ -1,4 +1,4 @@
-/** Reads records of portals, of which one that cannot be read must not keep others from being looked at. */
+/** Reads records of portals. A record that cannot be read must not stop work on the others. */
 import { listEntries } from "../storage/list_keys.ts";
 import type { Entry, ListOptions, Storage } from "../storage/storage.ts";
 import { isUnreadable } from "../storage/unreadable.ts";

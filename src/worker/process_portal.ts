@@ -45,7 +45,7 @@ export interface ProcessedPortal {
    * read, or processing failed.
    */
   readonly released?: { readonly due: string | undefined };
-  /** What is stored of the portal cannot be read. */
+  /** The stored entries of the portal cannot be read. */
   readonly isUnreadable?: true;
 }
 

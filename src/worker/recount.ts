@@ -296,10 +296,10 @@ function isSame(a: Counts, b: Counts): boolean {
   return names.length === Object.keys(b).length && names.every((name) => a[name] === b[name]);
 }
 
-/** What is looked at of a portal. */
+/** An item of a portal: an entry of it, its record, or its schedule entry. */
 type OfPortal<T> = readonly [memberId: string, item: T];
 
-/** Calls `work` for all portals, some at a time. One of which something cannot be read must not end the round. */
+/** Calls `work` for all items, some at a time. A portal whose entries cannot be read must not end the round. */
 async function forEach<T>(
   { log }: AppRuntime,
   portals: Iterable<OfPortal<T>>,

@@ -32,7 +32,7 @@ export interface Worker {
   readonly isProcessing: (memberId: string) => boolean;
   /** Resolves once few enough portals wait for a slot that more may be passed to `process`. */
   readonly room: () => Promise<void>;
-  /** Lets no portal wait for a slot any longer: those stay in the schedule. */
+  /** Ends the wait of all portals for a slot: they stay in the schedule. */
   readonly stop: () => void;
   /** Resolves when this process is processing no portal. */
   readonly idle: () => Promise<void>;

@@ -100,7 +100,7 @@ export class Scheduler {
   }
 
   #crash(process: Process): void {
-    // Nothing looks at its operations and timers any longer.
+    // Its operations and timers are no longer scheduled.
     this.#processes[process.place] = this.#start(process.place);
   }
 

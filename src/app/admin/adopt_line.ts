@@ -76,7 +76,7 @@ export function checkLine({ value }: SourceLine): OfferedPortal | { readonly pro
 function problemOf(portal: Readonly<Record<string, unknown>>): string | undefined {
   const unknown = Object.keys(portal).find((name) => !Object.hasOwn(RULES, name));
   if (unknown !== undefined) {
-    const name = /^\w+$/.test(unknown) && unknown.length <= MAX_QUOTED ? unknown : "with a name that is none";
+    const name = /^\w+$/.test(unknown) && unknown.length <= MAX_QUOTED ? unknown : "with an invalid name";
     return `unknown field ${name}, wanted ${Object.keys(RULES).join(", ")}`;
   }
   for (const [name, { wanted, accepts, isRequired }] of Object.entries(RULES)) {

@@ -119,7 +119,7 @@ describe("admin.adopt()", () => {
       ["[]", "invalid", /^a list, wanted an object with memberId, accessToken/],
       ["null", "invalid", /^null, wanted an object/],
       [{ ...good.row, acess_token: secret }, "invalid", /^unknown field acess_token, wanted memberId, accessToken/],
-      [{ ...good.row, [secret]: "1" }, "invalid", /^unknown field with a name that is none/],
+      [{ ...good.row, [secret]: "1" }, "invalid", /^unknown field with an invalid name/],
       [{ ...good.row, memberId: secret }, "invalid", /^memberId is a string of 36 characters, wanted 32 hexadecimal/],
       [{ memberId: good.row.memberId }, "invalid", /^accessToken is missing, wanted a token/],
       [{ ...good.row, accessToken: `${secret} ` }, "invalid", /^accessToken is a string of 37 characters/],

@@ -31,7 +31,7 @@ group("checked()", () => {
 });
 
 group("issuesIn()", () => {
-  it("has one issue for a map that is none, and not one for each of its fields", () => {
+  it("has one issue for a value that is not a map, and not one for each of its fields", () => {
     for (const inner of [undefined, null, "", 1, [], [{}]]) {
       assert.deepEqual(pathsIn({ name: "n", inner }), ["inner"]);
     }

@@ -557,7 +557,7 @@ describe("commands that act", () => {
     assert.match(err, /^error: .*prices.* is not due\nonappupdate upgrades has the ids/);
   });
 
-  test("a version that is none exits with 2", async () => {
+  test("an invalid version exits with 2", async () => {
     for (
       const args of [`set-target ${parked.memberId} --to next`, `set-initial-version ${blocked.memberId} --to next`]
     ) {

@@ -76,7 +76,7 @@ describe("onappupdate rollout", () => {
       /^ +3 {2}upgrade 2\.0\.0: price list is \\u001b\[31mempty\n +--error [0-9a-f]{16}, such as [0-9a-f]{32}$/m,
     );
     assert.ok(!out.includes("\u001b"));
-    // What has just been reached may not be counted yet.
+    // A portal that has just reached the version may not be counted yet.
     assert.doesNotMatch(out, /None has reached/);
     const later = await run("rollout status", APP, { now: () => NOW + 60_000 });
     assert.match(later.out, /^None has reached the version in the last ten minutes\.$/m);

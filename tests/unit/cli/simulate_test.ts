@@ -170,16 +170,16 @@ describe("onappupdate simulate", () => {
 
   const invalid: Readonly<Record<string, readonly [args: readonly string[], reason: RegExp]>> = {
     "an unknown kind": [["upgrade"], /Allowed choices are install, update/],
-    "a version that is none": [["update", "--to", "next"], /'next' is invalid.*a version such as 3/],
+    "an invalid version": [["update", "--to", "next"], /'next' is invalid.*a version such as 3/],
     "no address": [["update"], /wanted --url URL, or --print/],
     "an opening without a page": [["open"], /wanted --page URL/],
     "an opening at an event handler": [["open", "--url", URL_OF_APP], /use --page/],
     "an event at a page": [["update", "--page", URL_OF_APP], /use --url/],
-    "an address that is none": [
+    "an invalid address of the event handler": [
       ["update", "--url", "localhost"],
       /--url: saw "localhost", wanted an address such as .*events/,
     ],
-    "a page that is none": [
+    "an invalid address of the page": [
       ["open", "--page", "localhost"],
       /--page: saw "localhost", wanted an address such as .*app\n/,
     ],
@@ -187,7 +187,7 @@ describe("onappupdate simulate", () => {
     "a version of what has none": [["uninstall", "--to", "3"], /it has no version/],
     "a version before anything but an update": [["install", "--from", "3"], /only update/],
     "a field without a path": [["update", "--set", "=3"], /a field and its value/],
-    "a number that is none": [["update", "--duplicate", "0"], /Wanted a whole number, 1 to 1000/],
+    "an invalid number": [["update", "--duplicate", "0"], /Wanted a whole number, 1 to 1000/],
     "a member of a captured body": [["update", "--body", "a.form", "--member", "x"], /--member and --body.*--set/],
     "a captured body of another event": [["install", "--body", `${fixtures}update-documented.form`], /ONAPPUPDATE/],
     "a captured body that does not exist": [["install", "--body", "/none"], /cannot read \/none/],

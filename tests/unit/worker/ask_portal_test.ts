@@ -644,7 +644,7 @@ describe("a claimed removal", () => {
     }
   });
 
-  it("is shown as unconfirmed if Bitrix24 has contradicted it, and nobody can be asked any longer", async () => {
+  it("is shown as unconfirmed if Bitrix24 has contradicted it, and it can no longer be asked", async () => {
     const made = await setUp({ clientSecret: undefined as never });
     const { portal, ran, send } = made;
     await send(forged(made, "ONAPPUNINSTALL", { CLEAN: "1" }));

@@ -39,7 +39,7 @@ describe("emailChannel()", () => {
     }]);
   });
 
-  it("makes no link of an address that is none of the web", async () => {
+  it("makes no link of an address that is not on the web", async () => {
     const transport = recording();
     await send(emailChannel({ transport, ...ADDRESSES }), notification({ link: "javascript:alert(1)" }));
     assert.doesNotMatch(transport.sent[0]!.html, /<a /);

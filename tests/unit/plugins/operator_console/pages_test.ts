@@ -177,7 +177,7 @@ describe("the overview", () => {
     assert.match(page, /<a href="\/\?range=week" aria-current="true">/);
   });
 
-  it("shows another range of the chart, and the last week for a range that is none", async () => {
+  it("shows another range of the chart, and the last week for an unknown range", async () => {
     assert.match(await scene.open("/?range=quarter"), /<a href="\/\?range=quarter" aria-current="true">/);
     assert.match(await scene.open("/?range=toString"), /<a href="\/\?range=week" aria-current="true">/);
   });

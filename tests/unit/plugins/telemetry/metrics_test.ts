@@ -94,7 +94,7 @@ describe("metrics of telemetry()", () => {
     await app.close();
   });
 
-  it("show 0 for a version and a state that no portal has any longer", async () => {
+  it("show 0 for a version and a state that portals no longer have", async () => {
     const { app, portal, send, later } = tracedApp((app) => app.upgrade("3", () => {}));
     await send(portal.install(2));
     await app.tick();
