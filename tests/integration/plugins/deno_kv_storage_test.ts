@@ -46,7 +46,10 @@ for (const clock of ["injected", "real"] as const) {
       const path = join(folder, "app.db");
       const kv = await openKv(path);
       const faults: KvFaults = {};
-      const storage = denoKvStorage(faultyKv(kv, faults), clock === "injected" ? { clock: time } : {});
+      const storage = denoKvStorage(faultyKv(kv, faults), {
+        timeoutMs: 30_000,
+        ...(clock === "injected" ? { clock: time } : {}),
+      });
       const close = (): void => {
         kv.close();
         rmSync(folder, { recursive: true });

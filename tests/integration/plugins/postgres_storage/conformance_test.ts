@@ -20,7 +20,7 @@ for (const clock of ["injected", "real"] as const) {
     create: async (time) => {
       const table = `case${backends.size}`;
       const faults: ClientFaults = {};
-      const options = { table, timeoutMs: 2500 };
+      const options = { table, timeoutMs: 6000 };
       const storage = postgresStorage(
         faultyClient(database, faults),
         clock === "injected" ? { ...options, clock: time } : options,

@@ -28,7 +28,7 @@ for (const [library, clock] of [["node-redis", "injected"], ["node-redis", "real
       const proxy = await startRedisProxy(server.port);
       const { client, close } = await connectRedis(library, [proxy.port]);
       const prefix = `case ${opened.size}`;
-      const options = { prefix, timeoutMs: 2500 };
+      const options = { prefix, timeoutMs: 6000 };
       const storage = redisStorage(client, clock === "injected" ? { ...options, clock: time } : options);
       const args = [...runArgs, WORKER, library, String(server.port), prefix];
       opened.set(storage, { client, close, proxy, command: { command: process.execPath, args } });
