@@ -72,10 +72,12 @@ interface ActionSpec<Options extends ActOptions> {
   readonly done: string;
   /** Returns the body of the request. @throws {ExitError} if the options are invalid */
   readonly bodyOf?: (options: Options) => object;
+  /** Returns what the body says of the rollout that was shown. */
+  readonly seenOf?: (shown: RolloutStatus) => object;
 }
 
 function action<Options extends ActOptions>(spec: ActionSpec<Options>): CliCommand {
-  const { name, summary, description, options = [], example, done, bodyOf = () => ({}) } = spec;
+  const { name, summary, description, options = [], example, done, bodyOf = () => ({}), seenOf = () => ({}) } = spec;
   return defineCommand<Options>({
     ...{ usage: name, summary, description, group: "Act:" },
     arguments: [VERSION_ARGUMENT],
@@ -84,15 +86,13 @@ function action<Options extends ActOptions>(spec: ActionSpec<Options>): CliComma
     run: (invocation) => {
       const body = bodyOf(invocation.options);
       return act(invocation, async ({ client, reason, confirm }) => {
-        const { target, state, counts: { current, upgrading, parked, held } } = await readRollout(
-          client,
-          invocation.args[0],
-        );
+        const shown = await readRollout(client, invocation.args[0]);
+        const { target, state, counts: { current, upgrading, parked, held } } = shown;
         const counts = `${current} current, ${upgrading} upgrading, ${parked} parked, ${held} held`;
         await confirm(`${name[0]!.toUpperCase()}${name.slice(1)} the rollout of ${target}, ${state}: ${counts}?`);
         // By its version: what was shown is what is acted on.
         const path = `/rollout/${encodeURIComponent(target)}${name === "set" ? "" : `/${name}`}`;
-        const answer = await client.post<{ readonly target: string }>(path, { ...body, reason });
+        const answer = await client.post<{ readonly target: string }>(path, { ...body, ...seenOf(shown), reason });
         invocation.show(answer, () => `The rollout of ${target} ${done}`);
       });
     },
@@ -126,6 +126,11 @@ export const rollout = defineGroup({
     ...{ name: "promote", summary: "begin the next stage of a rollout", example: '--reason "five portals look good"' },
     description: "Whether or not the portals of the present stage are done.",
     done: "is in its next stage.",
+    // Another operator may promote it while this one is asked.
+    seenOf: ({ stages }) => {
+      const present = stages.findIndex(({ state }) => state === "present");
+      return present < 0 ? {} : { stage: present + 1 };
+    },
   }),
   action({
     ...{ name: "abort", summary: "end a rollout for good", example: '--reason "prices are wrong"' },

@@ -108,6 +108,8 @@ describe("onappupdate rollout", () => {
     assert.equal((await run("rollout resume 2 --retry-parked", ACT)).code, 0);
     assert.equal(await waitsFor(), "promote");
     assert.equal((await run("rollout promote", ACT)).code, 0);
+    const [promoted] = (await app.admin.audit({ action: "rollout.promote" })).items;
+    assert.deepEqual(promoted?.details, { target: "2.0.0", stage: 1 });
     const changes = "--stages 5,50%:2h,75% --failed 9 --percent 2.5 --window 22:00-06:00 --days 1,2 --time-zone UTC";
     assert.equal((await run(`rollout set ${changes} --hold ${memberIds(1)[0]}`, ACT)).code, 0);
     const { options } = (await rollout.status())!;
