@@ -81,7 +81,7 @@ export function createDeployedRollout(runtime: AppRuntime, targets: Targets, giv
   };
 }
 
-/** Returns whether code of a version above `deployed` has taken over, and its rollout was not aborted since, or taken over itself. */
+/** Returns whether the rollout of a version above `deployed` is running or finished. */
 function isLed(all: readonly TargetState[], deployed: string): boolean {
   return all.some(({ target, kind, state }) =>
     kind === "deployed" && (state === "running" || state === "finished") && compareVersions(target, deployed) > 0
