@@ -214,6 +214,7 @@ describe("onappupdate dev", () => {
   });
 
   const other = join(folder, "other.json");
+  const text = join(folder, "text.json");
   const mistakes: readonly (readonly [args: readonly string[], error: RegExp])[] = [
     [
       ["https://app.example.com/"],
@@ -222,7 +223,7 @@ describe("onappupdate dev", () => {
     [["--page", "http://10.0.0.1/"], /cannot send events to "http:\/\/10\.0\.0\.1\/"/],
     [["--file", other], /is not a file that onappupdate dev has written/],
     [["--answers", join(folder, "none.json")], /cannot read .*none\.json/],
-    [["--answers", new URL(import.meta.url).pathname], /cannot use .*dev_test\.ts, which is not JSON: /],
+    [["--answers", text], /cannot use .*text\.json, which is not JSON: /],
     [["--answers", other], /cannot use .*other\.json, wanted a JSON object/],
     [["--port", "x"], /a whole number, 0 to 65535/],
     [["--port", "0", "--host", "none.invalid"], /cannot listen on none\.invalid:0: .*; name another one with --host/],
@@ -230,6 +231,7 @@ describe("onappupdate dev", () => {
   for (const [args, error] of mistakes) {
     test(`exits with 2 for ${args.map((arg) => arg.replace(folder, "…")).join(" ")}`, async () => {
       writeFileSync(other, "[]");
+      writeFileSync(text, "no JSON");
       const dev = start("tests/integration/cli/dev_cli.ts", { args: ["dev", ...args] });
       assert.equal(await waitFor("the end", dev.exited), 2);
       assert.match(dev.output(), error);
