@@ -33,6 +33,9 @@ export type {
 export { assertKey, compareKeys, decodeKey, encodeKey } from "./src/storage/key.ts";
 export { decodeValue, encodeValue, expiryOf, isExpired } from "./src/storage/value.ts";
 
+// Lists that one value which cannot be read does not end
+export { listEntries, type UnreadableEntry } from "./src/storage/list_keys.ts";
+
 // Ordered writes
 export { type EncodedOperation, encodeOperations, writeInOrder } from "./src/storage/write.ts";
 

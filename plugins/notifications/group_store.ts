@@ -1,6 +1,7 @@
 /** The stored groups. Every change is a compare-and-set, so that one process decides. */
 import type { ForgottenPortal, PluginHost } from "../../mod.ts";
 import { FormatError } from "../../errors.ts";
+import { listEntries } from "../../storage.ts";
 import { withoutPortal } from "./forget.ts";
 import { type Group, GROUP_FORMAT, type GroupLabels, type Occurrence, withOccurrence } from "./group.ts";
 import type { NotificationKind } from "./message.ts";
@@ -42,7 +43,7 @@ export async function keyOf(
 
 /** Returns the groups of an app. */
 export function createGroupStore(host: PluginHost, waitMs: number): GroupStore {
-  const { storage, clock, random } = host;
+  const { storage, clock, random, log } = host;
   /** Changes of the same group that this process has begun: they wait for each other instead of competing. */
   const queues = new Map<string, Promise<unknown>>();
 
@@ -83,9 +84,11 @@ export function createGroupStore(host: PluginHost, waitMs: number): GroupStore {
 
   const all: GroupStore["all"] = async () => {
     const groups = new Map<string, Group>();
-    for await (const { key, value } of storage.list<Group>(["group"])) {
+    for await (const { key, version, value } of listEntries<Group>(storage, ["group"])) {
       const name = key.at(-1)!;
-      groups.set(name, checked(name, value));
+      // One group that this process cannot read must not hold back the notifications of the others.
+      if (version !== undefined && value.format === GROUP_FORMAT) groups.set(name, value);
+      else log.warn("notifications not readable", { event: "notifications.unreadable", group: name });
     }
     return groups;
   };
@@ -96,8 +99,9 @@ export function createGroupStore(host: PluginHost, waitMs: number): GroupStore {
     add: (occurrence) => put(occurrence, false),
     ensure: (occurrence) => put(occurrence, true),
     forget: async (portal) => {
-      for (const key of (await all()).keys()) {
-        await change(key, (group) => {
+      // Rejects if a group cannot be read: it may name the portal.
+      for await (const { key } of storage.list<Group>(["group"])) {
+        await change(key.at(-1)!, (group) => {
           const left = withoutPortal(group, portal);
           return JSON.stringify(left) === JSON.stringify(group) ? undefined : left;
         });

@@ -98,6 +98,17 @@ export async function putMessage(
   return ok;
 }
 
+/**
+ * Returns a stored message.
+ *
+ * @throws {FormatError} if newer code wrote it
+ */
+export function readMessage({ key, value }: Entry<StoredMessage>): StoredMessage {
+  if (value.format === MESSAGE_FORMAT) return value;
+  const { plugin, id } = nameOf(key);
+  throw new FormatError(`message ${plugin}/${id}`, value.format, MESSAGE_FORMAT);
+}
+
 /** Lists the messages that are due at `now`, the earliest first. */
 export async function* listDueMessages(storage: Storage, now: number): AsyncGenerator<DueMessage> {
   for await (const entry of listEntries<Place>(storage, OUTBOX_DUE)) {
@@ -123,10 +134,7 @@ export async function takeMessage(
   const { storage, clock } = options;
   const key = outboxMessageKey(plugin, id);
   const entry = await storage.get<StoredMessage>(key);
-  if (entry !== null && entry.value.format !== MESSAGE_FORMAT) {
-    throw new FormatError(`message ${plugin}/${id}`, entry.value.format, MESSAGE_FORMAT);
-  }
-  if (entry?.value.due !== due) {
+  if (entry === null || readMessage(entry).due !== due) {
     if (entryTime(due) <= clock() - ORPHANED_MS) await storage.delete(outboxDueKey(due, plugin, id));
     return undefined;
   }

@@ -14,13 +14,14 @@ import type {
 import type { ForgottenPortal } from "../plugin/forgotten_portal.ts";
 import type { AppRuntime } from "../plugin/runtime.ts";
 import { DEAD_LETTERS, deadLetterKey, OUTBOX_MESSAGES } from "../portal/keys.ts";
+import { listReadable } from "../portal/list_readable.ts";
 import { entryTime } from "../portal/schedule.ts";
 import type { Entry, Key } from "../storage/storage.ts";
 import { encodeValue } from "../storage/value.ts";
 import { createDelivery } from "./delivery.ts";
 import { forgetMessages } from "./forget.ts";
 import { createDroppedMessages, createKeptCount, createMessageCounts, inDropOrder, MAX_DEAD_LETTERS } from "./kept.ts";
-import { nameOf, putMessage, type StoredMessage } from "./messages.ts";
+import { nameOf, putMessage, readMessage, type StoredMessage } from "./messages.ts";
 
 /** The outbox of an app. */
 export interface Outbox {
@@ -88,10 +89,13 @@ export function createOutbox(runtime: AppRuntime, isRunning: () => boolean): Out
     deadLetters.add(1);
     if (count < MAX_DEAD_LETTERS) return;
     if (droppable.length === 0) {
-      const letters = await Array.fromAsync(
-        storage.list<StoredMessage>(DEAD_LETTERS),
-        ({ key, version, value: { deadAt = 0 } }) => ({ key, version, deadAt, plugin: nameOf(key).plugin }),
-      );
+      const letters = await Array.fromAsync(listReadable(
+        runtime,
+        DEAD_LETTERS,
+        ({ key, version, value: { deadAt = 0 } }: Entry<StoredMessage>) => (
+          { key, version, deadAt, plugin: nameOf(key).plugin }
+        ),
+      ));
       droppable = inDropOrder(letters);
     }
     const [first, ...others] = droppable;
@@ -154,7 +158,8 @@ export function createOutbox(runtime: AppRuntime, isRunning: () => boolean): Out
   async function retry({ plugin, id, channel: wanted }: DeadLetters): Promise<number> {
     const prefix: Key = id === undefined ? [...DEAD_LETTERS, plugin] : deadLetterKey(plugin, id);
     let count = 0;
-    for await (const { key, value: { channel } } of storage.list<StoredMessage>(prefix)) {
+    const letterOf = (entry: Entry<StoredMessage>) => ({ key: entry.key, channel: readMessage(entry).channel });
+    for await (const { key, channel } of listReadable(runtime, prefix, letterOf)) {
       if (wanted !== undefined && channel !== wanted) continue;
       // Another operator may have retried it since, or erased a portal from it.
       const { message } = (await storage.get<StoredMessage>(key))?.value ?? {};
@@ -197,18 +202,23 @@ export function createOutbox(runtime: AppRuntime, isRunning: () => boolean): Out
   };
 }
 
-async function listMessages({ storage }: AppRuntime, filter: OutboxFilter): Promise<OutboxPage> {
+async function listMessages(runtime: AppRuntime, filter: OutboxFilter): Promise<OutboxPage> {
   const { state, plugin, after, limit = 100 } = filter;
   const all = state === "dead" ? DEAD_LETTERS : OUTBOX_MESSAGES;
-  const options = defined({ limit, after: after && [...all, after.plugin, after.id] as const });
-  const prefix = plugin === undefined ? all : [...all, plugin];
-  const items: OutboxMessage[] = await Array.fromAsync(
-    storage.list<StoredMessage>(prefix, options),
-    ({ key, value }) => {
-      const { format: _f, expiresAt: _e, due, ...message } = value;
-      return { ...nameOf(key), ...message, ...defined({ nextTryAt: due === undefined ? undefined : entryTime(due) }) };
-    },
-  );
-  const last = items.length < limit ? undefined : items.at(-1);
-  return { items, ...defined({ next: last && { plugin: last.plugin, id: last.id } }) };
+  const options = defined({ after: after && [...all, after.plugin, after.id] as const });
+  const prefix: Key = plugin === undefined ? all : [...all, plugin];
+  const items: OutboxMessage[] = [];
+  if (limit === 0) return { items };
+  for await (const message of listReadable(runtime, prefix, messageOf, options)) {
+    items.push(message);
+    if (items.length === limit) return { items, next: { plugin: message.plugin, id: message.id } };
+  }
+  return { items };
+}
+
+/** @throws {FormatError} if newer code wrote the message */
+function messageOf(entry: Entry<StoredMessage>): OutboxMessage {
+  const { format: _f, expiresAt: _e, due, ...message } = readMessage(entry);
+  const nextTryAt = due === undefined ? undefined : entryTime(due);
+  return { ...nameOf(entry.key), ...message, ...defined({ nextTryAt }) };
 }

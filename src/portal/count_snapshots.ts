@@ -1,8 +1,10 @@
 /** Hourly snapshots of the numbers of portals by version and state, from which their course can be drawn. */
 import { defined } from "../defined.ts";
 import { FormatError } from "../errors.ts";
-import type { Storage } from "../storage/storage.ts";
+import type { Logger } from "../logger.ts";
+import type { Entry, Storage } from "../storage/storage.ts";
 import { snapshotKey, snapshotPrefix } from "./keys.ts";
+import { listReadable } from "./list_readable.ts";
 import type { PortalCount } from "./totals.ts";
 
 /** The numbers of portals at a time. */
@@ -81,7 +83,7 @@ async function put(storage: Storage, interval: SnapshotInterval, snapshot: Count
 
 /** Returns the snapshots that were taken in the hours or days from that of `from` to that of `to`, the oldest first. */
 export async function listSnapshots(
-  storage: Storage,
+  runtime: { readonly storage: Storage; readonly log: Pick<Logger, "warn"> },
   interval: SnapshotInterval,
   from: number,
   to: number,
@@ -90,14 +92,20 @@ export async function listSnapshots(
   const { ms } = INTERVALS[interval];
   const after = from < ms ? undefined : keyAt(interval, from - ms);
   const last = nameOf(interval, to);
-  for await (const { key, value } of storage.list<StoredSnapshot>(snapshotPrefix(interval), defined({ after }))) {
-    const name = key.at(-1)!;
-    if (name > last) break;
-    const { format, at, counts } = value;
-    if (format !== SNAPSHOT_FORMAT) throw new FormatError(`snapshot ${name}`, format, SNAPSHOT_FORMAT);
-    snapshots.push({ at, counts });
+  for await (const found of listReadable(runtime, snapshotPrefix(interval), snapshotOf, defined({ after }))) {
+    if (found.name > last) break;
+    snapshots.push(found.snapshot);
   }
   return snapshots;
+}
+
+/** @throws {FormatError} if newer code wrote the snapshot */
+function snapshotOf(
+  { key, value: { format, at, counts } }: Entry<StoredSnapshot>,
+): { readonly name: string; readonly snapshot: CountSnapshot } {
+  const name = key.at(-1)!;
+  if (format !== SNAPSHOT_FORMAT) throw new FormatError(`snapshot ${name}`, format, SNAPSHOT_FORMAT);
+  return { name, snapshot: { at, counts } };
 }
 
 function keyAt(interval: SnapshotInterval, at: number): ReturnType<typeof snapshotKey> {

@@ -129,6 +129,7 @@ const EXPORTS: Readonly<Record<string, readonly string[]>> = {
     "encrypted",
     "expiryOf",
     "isExpired",
+    "listEntries",
     "memoryStorage",
     "writeInOrder",
   ],

@@ -6,6 +6,7 @@ import type { ActionNote, AuditedAction, AuditEntry, AuditFilter, AuditPage } fr
 import type { AppRuntime } from "../../plugin/runtime.ts";
 import { ATTRIBUTION_RULES } from "./attribution.ts";
 import { AUDIT, auditKey } from "../../portal/keys.ts";
+import { listReadable } from "../../portal/list_readable.ts";
 import { redactError } from "../../redact.ts";
 import type { Secret } from "../../secret.ts";
 import type { Entry, Storage } from "../../storage/storage.ts";
@@ -208,14 +209,16 @@ const FILTER_RULES: OptionRules<AuditFilter> = {
 const MAX_READ = 1000;
 
 /** Returns a page of the audit log; see `Admin.audit`. */
-export async function listAudit(storage: Storage, filter: AuditFilter = {}): Promise<AuditPage> {
+export async function listAudit(
+  runtime: Pick<AppRuntime, "storage" | "log">,
+  filter: AuditFilter = {},
+): Promise<AuditPage> {
   checkOptions("cannot list the audit log", filter, FILTER_RULES);
   const { memberId, by, action, batchId, after, limit = 100 } = filter;
   const items: AuditEntry[] = [];
   let read = 0;
-  const options = { limit: MAX_READ, ...defined({ after: after === undefined ? undefined : auditKey(after) }) };
-  for await (const stored of storage.list<StoredAuditEntry>(AUDIT, options)) {
-    const entry = entryOf(stored);
+  const options = defined({ after: after === undefined ? undefined : auditKey(after) });
+  for await (const entry of listReadable(runtime, AUDIT, entryOf, options)) {
     read++;
     const matches = (memberId ?? entry.memberId) === entry.memberId && (by ?? entry.by) === entry.by &&
       (action ?? entry.action) === entry.action && (batchId ?? entry.batchId) === entry.batchId;

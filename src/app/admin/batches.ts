@@ -6,16 +6,11 @@ import { checkOptions, option, type OptionRules } from "../../check_options.ts";
 import { defined } from "../../defined.ts";
 import { OnAppUpdateError } from "../../errors.ts";
 import type { LogFields } from "../../logger.ts";
-import type {
-  Attribution,
-  Batch,
-  Batches,
-  BatchListOptions,
-  NewBatch,
-  StartedBatch,
-} from "../../plugin/admin_pages.ts";
+import type { Attribution, Batches, BatchListOptions, NewBatch, StartedBatch } from "../../plugin/admin_pages.ts";
 import type { AppRuntime } from "../../plugin/runtime.ts";
 import { ENDED_BATCHES, endedBatchKey, OPEN_BATCHES, openBatchKey } from "../../portal/keys.ts";
+import { listReadable } from "../../portal/list_readable.ts";
+import { listKeys } from "../../storage/list_keys.ts";
 import type { Entry } from "../../storage/storage.ts";
 import { parseVersion } from "../../version.ts";
 import type { ActionParts } from "./actions.ts";
@@ -84,7 +79,7 @@ export function createBatches(
 
   async function goOnWithAll(): Promise<void> {
     try {
-      for await (const { key } of storage.list<StoredBatch>(OPEN_BATCHES)) {
+      for await (const key of listKeys(storage, OPEN_BATCHES)) {
         await goOnWith(key.at(-1)!);
         if (!isRunning()) return;
       }
@@ -134,12 +129,10 @@ export function createBatches(
     },
     list: async (options = {}) => {
       checkOptions("cannot list batch operations", options, LIST_RULES);
-      const batches: Batch[] = [];
-      for await (const entry of storage.list<StoredBatch>(OPEN_BATCHES)) batches.push(batchOf(entry));
+      const batches = await Array.fromAsync(listReadable(runtime, OPEN_BATCHES, batchOf));
       const open = new Set(batches.map(({ id }) => id));
       const { limit = 20 } = options;
-      for await (const entry of storage.list<StoredBatch>(ENDED_BATCHES, { limit })) {
-        const batch = batchOf(entry);
+      for await (const batch of listReadable(runtime, ENDED_BATCHES, batchOf, { limit })) {
         // A crash has left both.
         if (!open.has(batch.id)) batches.push(batch);
       }

@@ -127,7 +127,7 @@ export function createAdmin(options: AdminOptions): Admin {
     stuck: (filter) => listStuck(storage, totals, filter),
     snapshots: (filter) => listCountSnapshots(runtime, filter),
     unverified: (filter) => listUnverifiedEvents(storage, filter),
-    audit: (filter) => listAudit(storage, filter),
+    audit: (filter) => listAudit(runtime, filter),
     diagnose: options.diagnose,
     noteAction: (note, act) => noteAction(audited, note, act),
     health: () => readHealth(runtime, options.processState()),

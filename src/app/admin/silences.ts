@@ -4,6 +4,9 @@ import { FormatError, OnAppUpdateError } from "../../errors.ts";
 import type { NewSilence, Silence, Silences } from "../../plugin/silences.ts";
 import type { AppRuntime } from "../../plugin/runtime.ts";
 import { silenceKey, SILENCES } from "../../portal/keys.ts";
+import { listReadable } from "../../portal/list_readable.ts";
+import type { Entry, Key, Storage } from "../../storage/storage.ts";
+import { isUnreadable } from "../../storage/unreadable.ts";
 import { isVersion, parseVersion } from "../../version.ts";
 import { ATTRIBUTION_RULES } from "./attribution.ts";
 import type { Audited } from "./audit.ts";
@@ -42,7 +45,8 @@ function isShort(value: unknown): value is string {
 }
 
 /** Returns the operators' functions for silences. */
-export function createSilences({ storage, clock, random }: AppRuntime, audited: Audited): Silences {
+export function createSilences(runtime: AppRuntime, audited: Audited): Silences {
+  const { storage, clock, random } = runtime;
   return {
     add: async (given) => {
       const since = clock();
@@ -65,10 +69,8 @@ export function createSilences({ storage, clock, random }: AppRuntime, audited: 
     list: async () => {
       const now = clock();
       const silences: Silence[] = [];
-      for await (const { key, value: { format, ...silence } } of storage.list<StoredSilence>(SILENCES)) {
-        const id = key.at(-1)!;
-        if (format !== SILENCE_FORMAT) throw new FormatError(`silence ${id}`, format, SILENCE_FORMAT);
-        if (silence.until > now) silences.push({ id, ...silence });
+      for await (const silence of listReadable(runtime, SILENCES, silenceOf)) {
+        if (silence.until > now) silences.push(silence);
       }
       return silences;
     },
@@ -76,10 +78,27 @@ export function createSilences({ storage, clock, random }: AppRuntime, audited: 
       checkOptions("cannot remove a silence", attribution, ATTRIBUTION_RULES);
       const { by, reason } = attribution;
       await audited({ action: "silence.remove", by, reason, details: { id } }, async () => {
-        const isHeld = id !== "" && await storage.get(silenceKey(id)) !== null;
+        const isHeld = id !== "" && await hasEntry(storage, silenceKey(id));
         if (!isHeld) throw new OnAppUpdateError("unknown_silence", `there is no silence ${JSON.stringify(id)}`);
         await storage.delete(silenceKey(id));
       });
     },
   };
+}
+
+/** @throws {FormatError} if newer code wrote the silence */
+function silenceOf({ key, value: { format, ...silence } }: Entry<StoredSilence>): Silence {
+  const id = key.at(-1)!;
+  if (format !== SILENCE_FORMAT) throw new FormatError(`silence ${id}`, format, SILENCE_FORMAT);
+  return { id, ...silence };
+}
+
+/** Returns whether there is an entry, also if it cannot be read. */
+async function hasEntry(storage: Storage, key: Key): Promise<boolean> {
+  try {
+    return await storage.get(key) !== null;
+  } catch (error) {
+    if (isUnreadable(error)) return true;
+    throw error;
+  }
 }

@@ -17,10 +17,10 @@ const FILTER_RULES: OptionRules<SnapshotFilter> = {
 
 /** Returns the snapshots between two times; see `Admin.snapshots`. */
 export async function listCountSnapshots(
-  { storage, clock }: Pick<AppRuntime, "storage" | "clock">,
+  runtime: Pick<AppRuntime, "storage" | "clock" | "log">,
   filter: SnapshotFilter = {},
 ): Promise<readonly CountSnapshot[]> {
   checkOptions("cannot list the hourly counts", filter, FILTER_RULES);
-  const { to = clock(), from = Math.max(to - WEEK_MS, 0), every = "hour" } = filter;
-  return await listSnapshots(storage, every, from, to);
+  const { to = runtime.clock(), from = Math.max(to - WEEK_MS, 0), every = "hour" } = filter;
+  return await listSnapshots(runtime, every, from, to);
 }

@@ -429,6 +429,8 @@ async function operationsOf(storage: Storage, crashAt = Infinity): Promise<strin
   });
   await app.start();
   await app.admin.batches.start({ ...RETRY, expect: 60 }).catch(() => {});
+  // It has begun then: nothing waits for more than a promise.
+  await new Promise((resolve) => setTimeout(resolve));
   await app.close();
   if (crashAt === Infinity) return operations;
   return operations.slice(0, crashAt);
