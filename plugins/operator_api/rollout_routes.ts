@@ -48,7 +48,7 @@ async function checked<T>(body: () => Promise<T>): Promise<T> {
 export const ROLLOUT_ROUTES: readonly Route[] = [
   route<{ readonly target?: string }>({
     ...{ method: "GET", path: "/rollout", id: "getRollout", role: "read" },
-    summary: "Returns the rollout of a version; by default, that of the highest version that is not aborted",
+    summary: "Returns the rollout of a version; by default, the running one of the highest version",
     query: object<{ readonly target?: string }>({ target: optional(VERSION) }),
     answer: object<{ readonly rollout?: unknown }>({ rollout: optional(ROLLOUT) }),
     run: async ({ admin, query: { target } }) => ({

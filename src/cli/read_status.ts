@@ -21,7 +21,7 @@ export interface Status {
   readonly counts: readonly PortalCount[];
   readonly totals: Readonly<Record<PortalCount["status"], number>>;
   readonly pause?: Pause;
-  /** The rollout of the highest version that is not aborted; absent if all are aborted. */
+  /** The running rollout, or the last one; absent if all are aborted. */
   readonly rollout?: RolloutStatus;
   /** Portals by what stops them, the most frequent first, of the 100 most frequent causes. */
   readonly parked: readonly ReasonGroup[];

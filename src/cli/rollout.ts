@@ -10,7 +10,7 @@ import { rolloutText } from "./rollout_text.ts";
 
 const VERSION_ARGUMENT: ArgumentSpec = {
   usage: "[version]",
-  description: "whose rollout; by default, the highest version that is not aborted",
+  description: "whose rollout; by default, the running one of the highest version",
 };
 
 /** Outcomes with which `rollout status` can fail. */

@@ -76,7 +76,7 @@ export const ROLLOUT_TEXTS = {
   "rollout.began": { en: "Began", ru: "Начало" },
   "rollout.target": { en: "Another version", ru: "Другая версия" },
   "rollout.target.hint": {
-    en: "Empty: the highest version that is not aborted.",
-    ru: "Пусто: самая высокая версия, которая не прервана.",
+    en: "Empty: the rollout that is running.",
+    ru: "Пусто: выпуск, который идёт.",
   },
 } as const satisfies Texts;

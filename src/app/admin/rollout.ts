@@ -92,12 +92,17 @@ export function createRolloutAdmin(parts: RolloutAdminParts): RolloutAdmin {
     return isAnyTripped;
   }
 
+  async function shown(target: string | undefined): Promise<TargetState | undefined> {
+    if (target !== undefined) return await targets.get(target);
+    const all = (await targets.all()).filter(({ state }) => state !== "aborted");
+    // A higher one may have been superseded before: by that of a version that was aborted.
+    return all.findLast(({ state }) => state === "running") ?? all.sort((a, b) => a.startedAt - b.startedAt).at(-1);
+  }
+
   return {
     status: async (target) => {
       targets.forget();
-      const all = await targets.all();
-      const wanted = target === undefined ? undefined : parseVersion(target);
-      const state = all.findLast((one) => wanted === undefined ? one.state !== "aborted" : one.target === wanted);
+      const state = await shown(target === undefined ? undefined : parseVersion(target));
       return state && await rolloutStatus({ runtime, breakers, counts, causes, uncounted }, state);
     },
     set: async (target, changes, attribution) => {

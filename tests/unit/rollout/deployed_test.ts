@@ -214,8 +214,17 @@ describe("a rollout of a deployed version", () => {
     const { blocked } = (await again.app.portal(inOrderOf("2.1.0", IDS).at(-1)!))!;
     assert.equal(blocked?.message, "the rollout of 2.0.0 was superseded by that of a higher version");
     await again.app.close();
-    const fixed = codeAt("1.9.1", { storage, rollout: { stages: [{ percent: 100 }] } });
+    const shown = async ({ app }: typeof first): Promise<readonly (string | undefined)[]> => {
+      const status = await app.admin.rollout.status();
+      return [status?.target, status?.state];
+    };
+    assert.deepEqual(await shown(second), ["2.0.0", "superseded"]);
+    const fixed = codeAt("1.9.1", { storage, rollout });
     await tickOut(fixed.app);
+    assert.deepEqual(await shown(fixed), ["1.9.1", "running"]);
+    await fixed.app.admin.rollout.promote("1.9.1", OPERATOR);
+    await tickOut(fixed.app);
+    assert.deepEqual(await shown(fixed), ["1.9.1", "finished"]);
     const other = codeAt("2.0.0", { storage, rollout });
     await tickOut(other.app);
     assert.equal((await fixed.app.admin.rollout.status("1.9.1"))?.state, "finished");
