@@ -33,7 +33,7 @@ export function decodeForm(body: string, limits: Partial<DecodeLimits> = {}): Wi
     const last = path.length - 1;
     let branch = top;
     for (let i = 0; i < last; i++) branch = branch.child(path[i]!, count);
-    branch.set(path[last]!, value);
+    branch.set(path[last]!, copyOf(value));
   }
   return top.toTree();
 }
@@ -41,6 +41,14 @@ export function decodeForm(body: string, limits: Partial<DecodeLimits> = {}): Wi
 function indexOrEnd(text: string, sought: string, from: number): number {
   const index = text.indexOf(sought, from);
   return index < 0 ? text.length : index;
+}
+
+/**
+ * Returns a copy of a part of a body. To V8, a slice is a reference to the whole text: a token that is kept would keep its
+ * whole body in memory. The sum is a text of its own.
+ */
+function copyOf(slice: string): string {
+  return `${slice} `.slice(0, -1);
 }
 
 function unescaped(raw: string, path: readonly string[]): string {
@@ -68,8 +76,7 @@ const MAX_CACHED_NAME = 64;
 function pathOf(rawName: string, limits: DecodeLimits): readonly string[] | undefined {
   const cached = paths.get(rawName);
   if (cached !== undefined && isWithin(cached, limits)) return cached;
-  // A copy, because a slice would keep its whole body in memory.
-  const copy = rawName.length > MAX_CACHED_NAME ? undefined : Array.from(rawName).join("");
+  const copy = rawName.length > MAX_CACHED_NAME ? undefined : copyOf(rawName);
   const name = unescaped(copy ?? rawName, [rawName]);
   if (name === "" || name.startsWith("[")) return undefined;
   const path = split(name, limits);

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { readdirSync, readFileSync } from "node:fs";
+import process from "node:process";
 import { InputError } from "@b24/onappupdate/errors";
 import { fuzz } from "../../../scripts/fuzz/decoder.ts";
 import { decodeForm } from "../../../src/bitrix24/form.ts";
@@ -373,6 +374,18 @@ test("decodeForm() accepts a long message to a bot with many nested attachments"
   assert(body.length > 120_000);
   const { data } = plain(decodeForm(body)) as { data: { PARAMS: { MESSAGE: string; FILES: unknown[] } } };
   assert.deepEqual([data.PARAMS.MESSAGE.length, data.PARAMS.FILES.length], [20_000, 500]);
+});
+
+test("decodeForm() keeps no body in memory whose tokens are kept", () => {
+  const others = "x".repeat(1_000_000);
+  const before = process.memoryUsage().heapUsed;
+  const kept = Array.from({ length: 500 }, (_, i) => {
+    const token = `${i}`.padStart(40, "a");
+    return decodeForm(`auth[access_token]=${token}&data=${others}${i}`)["auth"];
+  });
+  const growth = process.memoryUsage().heapUsed - before;
+  assert.equal(kept.length, 500);
+  assert(growth < 250_000_000, `${growth} bytes more than before`);
 });
 
 test("decodeForm() survives 10,000 generated bodies", () => {
