@@ -57,7 +57,7 @@ export function createDispatch(options: DispatchOptions): Dispatch {
     if (accepted.state === "done") return;
     const { result, end } = worker.work(accepted.delivery);
     keepAlive(platform, end);
-    if (acknowledge === "handled") await waitFor(result, event.auth.memberId);
+    if (result !== undefined) await waitFor(result, event.auth.memberId);
   }
 
   /** Waits until `work` ends, but no longer than a sender may wait for its answer. */

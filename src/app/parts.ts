@@ -128,8 +128,8 @@ function connect(
       const accepted = await acceptVerified(runtime, incoming, verification, { reserve: worker.reserve });
       const check = checks.afterEvent(incoming.event);
       if (accepted.state !== "accepted") return defined({ end: check });
-      const { result, end } = worker.work(accepted.delivery);
-      return { result, end: Promise.all([end, check]) };
+      const { end, ...work } = worker.work(accepted.delivery);
+      return { ...work, end: Promise.all([end, check]) };
     },
     onReplaced: (memberId) => void checks.afterReplaced(memberId),
     onRefused: (memberId) => void checks.afterRefused(memberId),
@@ -138,7 +138,7 @@ function connect(
   });
   const worker = createWorker({
     ...{ runtime, upgrades: registry.upgrades, checks, pauseSwitch },
-    concurrency: settings.concurrency,
+    ...{ concurrency: settings.concurrency, awaitsResults: settings.acknowledge === "handled" },
   });
   return { checks, verifier, worker };
 }

@@ -40,24 +40,26 @@ export interface Worker {
 
 /** The work that a delivery has started. Its promises never reject. */
 export interface Work {
-  /** Resolves when the work of the delivery ends. */
-  readonly result: Promise<WorkResult>;
+  /** Resolves when the work of the delivery ends. Only with `awaitsResults`. */
+  readonly result?: Promise<WorkResult>;
   /** Resolves when all work of the portal ends. */
-  readonly end: Promise<void>;
+  readonly end: Promise<unknown>;
 }
 
 /** A portal that is being processed, or waits for a slot. It holds no event: thousands may wait. */
 interface PortalQueue {
   /** Ids of deliveries that were accepted after the last pass over the inbox began. */
   readonly pending: Set<string>;
-  /** Callers that wait for the result of a delivery, by its id. */
-  readonly waiters: Map<string, ((result: WorkResult) => void)[]>;
+  /** Callers that wait for the result of a delivery, by its id. Absent before the first one. */
+  waiters: Map<string, ((result: WorkResult) => void)[]> | undefined;
   /** The delivery with which this process has taken the lease of the portal, or one that is processed at once. */
   accepted: AcceptedDelivery | undefined;
   /** The portal was woken after the last pass over it began: it may have been released by then. */
   isWoken: boolean;
-  /** Resolved when the first pass holds the lease of the portal, or another process does. */
-  readonly taken: PromiseWithResolvers<void>;
+  /** The first pass holds the lease of the portal, or another process does. */
+  isTaken: boolean;
+  /** Resolved then. Absent if nobody has waited for it. */
+  taken: PromiseWithResolvers<void> | undefined;
   readonly done: Promise<ProcessedPortal>;
 }
 
@@ -67,11 +69,13 @@ export interface ConcurrencyOptions {
   readonly concurrency: number;
   /** While the app is paused, no portal is processed: the schedule has them. */
   readonly pauseSwitch: PauseSwitch;
+  /** Whether callers wait for the results of deliveries. */
+  readonly awaitsResults: boolean;
 }
 
 /** Returns the worker of an app. */
 export function createWorker(options: WorkerOptions & ConcurrencyOptions): Worker {
-  const { runtime, pauseSwitch } = options;
+  const { runtime, pauseSwitch, awaitsResults } = options;
   const { time } = runtime;
   const turns = createTurns(time, options.concurrency);
   const queues = new Map<string, PortalQueue>();
@@ -99,19 +103,19 @@ export function createWorker(options: WorkerOptions & ConcurrencyOptions): Worke
   }
 
   /** Begins the first turn of a portal, in its reserved slot if there is one. */
-  async function takeFirst(memberId: string): Promise<TakenTurn | undefined> {
+  function takeFirst(memberId: string): Promise<TakenTurn | undefined> {
     const slot = reserved.get(memberId);
     reserved.delete(memberId);
-    return slot === undefined ? await turns.take("fresh") : slot.begin("fresh");
+    return slot === undefined ? turns.take("fresh") : Promise.resolve(slot.begin("fresh"));
   }
 
-  function start(memberId: string, { accepted, found }: Cause): PortalQueue {
-    const taken = Promise.withResolvers<void>();
+  function start(memberId: string, found?: Cause["found"]): PortalQueue {
     const begun: Omit<PortalQueue, "done"> = {
-      ...{ pending: new Set<string>(), waiters: new Map(), accepted, isWoken: false, taken },
+      ...{ pending: new Set<string>(), waiters: undefined, accepted: undefined, isWoken: false },
+      ...{ isTaken: false, taken: undefined },
     };
     // Not a part of the request that has caused it: a turn may process several events.
-    const done = runtime.tracer.detach(() => run(memberId, begun, found));
+    const done = runtime.tracer.detach(() => takeFirst(memberId).then((turn) => run(memberId, begun, turn, found)));
     const queue = Object.assign(begun, { done });
     queues.set(memberId, queue);
     return queue;
@@ -120,30 +124,35 @@ export function createWorker(options: WorkerOptions & ConcurrencyOptions): Worke
   async function run(
     memberId: string,
     queue: Omit<PortalQueue, "done">,
+    first: TakenTurn | undefined,
     found: Cause["found"],
   ): Promise<ProcessedPortal> {
-    const { pending, waiters, taken } = queue;
+    const { pending } = queue;
+    const onTaken = (): void => {
+      queue.isTaken = true;
+      queue.taken?.resolve();
+    };
     const settle: Settle = (deliveryId, result) => {
       pending.delete(deliveryId);
-      for (const resolve of waiters.get(deliveryId) ?? []) resolve(result);
-      waiters.delete(deliveryId);
+      for (const resolve of queue.waiters?.get(deliveryId) ?? []) resolve(result);
+      queue.waiters?.delete(deliveryId);
     };
     let total: ProcessedPortal = { handled: 0, failed: 0 };
     try {
-      let turn = await takeFirst(memberId);
+      let turn = first;
       await afterAnswers();
       while (turn !== undefined) {
         if (await pauseSwitch.current() !== undefined) {
           turn.end();
           break;
         }
-        const awaited = [...waiters.keys()];
+        const awaited = [...queue.waiters?.keys() ?? []];
         pending.clear();
         queue.isWoken = false;
         const { accepted } = queue;
         // While the portal waits again, it holds no event.
         queue.accepted = undefined;
-        const cause: Cause = { ...defined({ accepted, found }), onTaken: taken.resolve };
+        const cause: Cause = { ...defined({ accepted, found }), onTaken };
         const processed = await processInTurn(options, suspendedByPause(turn, pauseSwitch), memberId, cause, settle);
         const handled = total.handled + processed.handled;
         total = { ...processed, handled, failed: total.failed + processed.failed };
@@ -157,8 +166,8 @@ export function createWorker(options: WorkerOptions & ConcurrencyOptions): Worke
       // In the same turn of the event loop as the last look at `pending` and `isWoken`: nothing may be added to a queue that
       // has ended.
       queues.delete(memberId);
-      taken.resolve();
-      for (const deliveryId of waiters.keys()) settle(deliveryId, "deferred");
+      onTaken();
+      for (const deliveryId of queue.waiters?.keys() ?? []) settle(deliveryId, "deferred");
       const lease = queue.accepted?.lease;
       // It got no turn, because the app closes.
       if (lease !== undefined) await releaseUnfinished(runtime, lease).catch(() => {}).finally(lease.stop);
@@ -169,26 +178,29 @@ export function createWorker(options: WorkerOptions & ConcurrencyOptions): Worke
     work: (accepted) => {
       const { id: deliveryId, record: { memberId }, lease } = accepted;
       const isFirst = lease !== undefined || turns.isFree();
-      const queue = queues.get(memberId) ?? start(memberId, {});
+      const queue = queues.get(memberId) ?? start(memberId);
       queue.pending.add(deliveryId);
       const waiting = queue.accepted?.lease;
       // It has expired, or the record would not have another one.
       if (lease !== undefined) waiting?.stop();
       if (lease !== undefined || (isFirst && waiting === undefined)) queue.accepted = accepted;
+      const { done: end } = queue;
+      if (!awaitsResults) return { end };
+      const waiters = queue.waiters ??= new Map();
       const result = new Promise<WorkResult>((resolve) => {
-        queue.waiters.set(deliveryId, [...queue.waiters.get(deliveryId) ?? [], resolve]);
+        waiters.set(deliveryId, [...waiters.get(deliveryId) ?? [], resolve]);
       });
-      return { result, end: queue.done.then(() => {}) };
+      return { result, end };
     },
     reserve,
-    process: (memberId, found) => (queues.get(memberId) ?? start(memberId, defined({ found }))).done,
+    process: (memberId, found) => (queues.get(memberId) ?? start(memberId, found)).done,
     wake: async (memberId) => {
       const isFree = turns.isFree();
       const begun = queues.get(memberId);
       if (begun !== undefined) begun.isWoken = true;
-      const { taken } = begun ?? start(memberId, {});
+      const queue = begun ?? start(memberId);
       // The caller may have the slot that the portal waits for.
-      if (isFree) await taken.promise;
+      if (isFree && !queue.isTaken) await (queue.taken ??= Promise.withResolvers()).promise;
     },
     isProcessing: (memberId) => queues.has(memberId),
     room: turns.room,
