@@ -19,7 +19,7 @@ import { addToCounts, type Counts, FLUSH_MS, readTotals, replaceTotal, shardOf, 
 import { encodeKey } from "../storage/key.ts";
 import { listEntries, listKeys } from "../storage/list_keys.ts";
 import type { Entry, Key, Storage } from "../storage/storage.ts";
-import { isUnreadable } from "../storage/unreadable.ts";
+import { isStored, isUnreadable } from "../storage/unreadable.ts";
 
 /** Number of portals in a page. */
 const PORTALS_A_PAGE = 256;
@@ -279,16 +279,6 @@ async function missingOf(storage: Storage, record: PortalRecord): Promise<Key[]>
   const keys = await indexKeysOf(record);
   const areStored = await Promise.all(keys.map((key) => isStored(storage, key)));
   return keys.filter((_, i) => !areStored[i]);
-}
-
-/** Returns whether there is an entry, whether or not it can be read. */
-async function isStored(storage: Storage, key: Key): Promise<boolean> {
-  try {
-    return await storage.get(key) !== null;
-  } catch (error) {
-    if (isUnreadable(error)) return true;
-    throw error;
-  }
 }
 
 function isSame(a: Counts, b: Counts): boolean {

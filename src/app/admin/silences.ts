@@ -5,8 +5,8 @@ import type { NewSilence, Silence, Silences } from "../../plugin/silences.ts";
 import type { AppRuntime } from "../../plugin/runtime.ts";
 import { silenceKey, SILENCES } from "../../portal/keys.ts";
 import { listReadable } from "../../portal/list_readable.ts";
-import type { Entry, Key, Storage } from "../../storage/storage.ts";
-import { isUnreadable } from "../../storage/unreadable.ts";
+import type { Entry } from "../../storage/storage.ts";
+import { isStored } from "../../storage/unreadable.ts";
 import { isVersion, parseVersion } from "../../version.ts";
 import { ATTRIBUTION_RULES } from "./attribution.ts";
 import type { Audited } from "./audit.ts";
@@ -78,7 +78,7 @@ export function createSilences(runtime: AppRuntime, audited: Audited): Silences 
       checkOptions("cannot remove a silence", attribution, ATTRIBUTION_RULES);
       const { by, reason } = attribution;
       await audited({ action: "silence.remove", by, reason, details: { id } }, async () => {
-        const isHeld = id !== "" && await hasEntry(storage, silenceKey(id));
+        const isHeld = id !== "" && await isStored(storage, silenceKey(id));
         if (!isHeld) throw new OnAppUpdateError("unknown_silence", `there is no silence ${JSON.stringify(id)}`);
         await storage.delete(silenceKey(id));
       });
@@ -91,14 +91,4 @@ function silenceOf({ key, value: { format, ...silence } }: Entry<StoredSilence>)
   const id = key.at(-1)!;
   if (format !== SILENCE_FORMAT) throw new FormatError(`silence ${id}`, format, SILENCE_FORMAT);
   return { id, ...silence };
-}
-
-/** Returns whether there is an entry, also if it cannot be read. */
-async function hasEntry(storage: Storage, key: Key): Promise<boolean> {
-  try {
-    return await storage.get(key) !== null;
-  } catch (error) {
-    if (isUnreadable(error)) return true;
-    throw error;
-  }
 }
