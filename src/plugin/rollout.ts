@@ -244,8 +244,8 @@ export interface RolloutStatus {
  */
 export interface RolloutAdmin {
   /**
-   * Returns the status of a rollout: by default, of the running one with the highest target; without one, of the last that
-   * began and is not aborted. `undefined` if there is none.
+   * Returns the status of a rollout. By default, that is the running rollout with the highest target or, if none is running,
+   * the most recent one that was not aborted; `undefined` if there is none.
    *
    * @throws {VersionError} if `target` is not a version
    * @throws {StorageError} if the storage fails

@@ -1,12 +1,12 @@
-/** Lists entries without those that this process cannot read: one of them must not keep the others from their readers. */
+/** Lists the entries that this process can read: an unreadable one must not hide the others. */
 import { FormatError } from "../errors.ts";
 import type { Logger } from "../logger.ts";
 import { listEntries } from "../storage/list_keys.ts";
 import type { Entry, Key, ListOptions, Storage } from "../storage/storage.ts";
 
 /**
- * Lists what `read` returns for the entries under a prefix, in order. Those whose encryption key is missing are left out and
- * logged, and so are those for which `read` throws `FormatError`, because newer code wrote them.
+ * Lists the results of `read` for the entries under a prefix, in key order. Unreadable entries are skipped and logged: their
+ * encryption key is missing, or `read` throws `FormatError` because newer code wrote them.
  */
 export async function* listReadable<T, Item>(
   { storage, log }: { readonly storage: Storage; readonly log: Pick<Logger, "warn"> },

@@ -48,10 +48,10 @@ test("a portal that waits for its turn takes little memory", { timeout: 300_000 
   const waiting = await heap();
   gate.resolve();
   await app.settled();
-  // What they leave, such as tokens in memory, is not counted.
+  // Excludes memory that is kept after the work, such as cached tokens.
   const each = (waiting - await heap()) / PORTALS;
   await app.close();
   rmSync(folder, { recursive: true });
-  assert.equal(updates.length, PORTALS, "they are in memory until here");
+  assert.equal(updates.length, PORTALS, "kept alive until here, so that freeing them does not count");
   assert.ok(each > 0 && each < MAX_BYTES, `${Math.round(each)} bytes for each portal`);
 });
